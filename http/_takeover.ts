@@ -1,0 +1,38 @@
+import type { Transport } from "../tcp/_transport.ts";
+
+/** Takes a connection over once a response head has been sent on it. */
+export interface Takeover {
+  /**
+   * The head is written (queued before anything written from now on) and
+   * the connection belongs to the callee: it must attach to the transport.
+   * `head` holds the bytes that came behind the request, perhaps none.
+   */
+  start(transport: Transport, head: Uint8Array): void;
+  /** The engine could not get there (client gone, response not used). */
+  abandon(reason: unknown): void;
+}
+
+const takeovers = new WeakMap<Response, Takeover>();
+
+/**
+ * Makes a response that, returned from a handler, sends its head (status 101
+ * for an upgrade, 2xx for CONNECT) without a body and hands the connection
+ * over. `status` is what is sent and what `response.status` tells.
+ */
+export function takeoverResponse(
+  status: number,
+  headers: Headers,
+  takeover: Takeover,
+): Response {
+  const response = new Response(null, { headers });
+  // Response's constructor refuses 1xx, the one status that is needed here.
+  Object.defineProperty(response, "status", { value: status });
+  Object.defineProperty(response, "ok", { value: status >= 200 });
+  takeovers.set(response, takeover);
+  return response;
+}
+
+/** The takeover that a response asks for, if it does. */
+export function takeoverOf(response: Response): Takeover | undefined {
+  return takeovers.get(response);
+}

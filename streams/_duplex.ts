@@ -1,0 +1,105 @@
+import { ClosedError, NetError } from "./errors.ts";
+import { Inbox } from "./_inbox.ts";
+import type { InboxOptions } from "./_inbox.ts";
+import { Outbox } from "./_outbox.ts";
+import type { OutboxOptions } from "./_outbox.ts";
+import type { CloseInfo, Duplex, MaybePromise, Wait } from "./types.ts";
+
+/** A `NetError` for whatever reason a stream was ended with. */
+export function toNetError(reason: unknown, message: string): NetError {
+  return reason instanceof NetError
+    ? reason
+    : new ClosedError(message, reason === undefined ? {} : { cause: reason });
+}
+
+/** What pending receives reject with: the caller's own error when it is one. */
+export function toError(reason: unknown, message: string): Error {
+  return reason instanceof Error ? reason : toNetError(reason, message);
+}
+
+/** A Web Stream over a sink's `send`. */
+export function writableOf<T>(
+  sink: { send(message: T): MaybePromise<boolean> },
+  close: () => MaybePromise<void>,
+  abort: (reason: unknown) => void,
+): WritableStream<T> {
+  const refuse = (accepted: boolean) => {
+    if (!accepted) throw new ClosedError("Cannot write: the sink is closed");
+  };
+  return new WritableStream<T>({
+    write(message): Promise<void> | void {
+      const accepted = sink.send(message);
+      if (accepted instanceof Promise) return accepted.then(refuse);
+      refuse(accepted);
+    },
+    close: () => close(),
+    abort,
+  });
+}
+
+/**
+ * What every connection is made of: an inbox, an outbox, and one end. The
+ * subclass feeds the inbox, empties the outbox and calls `settle` once.
+ */
+export abstract class BaseDuplex<In, Out, Info extends CloseInfo>
+  implements Duplex<In, Out, Info> {
+  protected readonly inbox: Inbox<In>;
+  protected readonly outbox: Outbox<Out>;
+  readonly closed: Promise<Info>;
+  #settle!: (info: Info) => void;
+  #writable: WritableStream<Out> | undefined;
+
+  constructor(inbox: InboxOptions<In>, outbox: OutboxOptions<Out>) {
+    this.inbox = new Inbox<In>({
+      onCancel: (reason) => this.destroy(reason),
+      ...inbox,
+    });
+    this.outbox = new Outbox<Out>(outbox);
+    this.closed = new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+  }
+
+  abstract readonly buffered: number;
+  abstract close(...args: never[]): Promise<void>;
+  abstract destroy(reason?: unknown): void;
+  /** What closing the Web Stream does; a half-close where there is one. */
+  protected abstract finish(): MaybePromise<void>;
+
+  /** The end: resolves `closed`. Later calls change nothing. */
+  protected settle(info: Info): void {
+    this.#settle(info);
+  }
+
+  receive(options?: Wait): MaybePromise<In | undefined> {
+    return this.inbox.receive(options);
+  }
+
+  batches(): AsyncIterable<readonly In[]> {
+    return this.inbox.batches();
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<In> {
+    return this.inbox[Symbol.asyncIterator]();
+  }
+
+  get readable(): ReadableStream<In> {
+    return this.inbox.readable;
+  }
+
+  send(message: Out, options?: Wait): MaybePromise<boolean> {
+    return this.outbox.send(message, options);
+  }
+
+  get writable(): WritableStream<Out> {
+    return this.#writable ??= writableOf<Out>(
+      this,
+      () => this.finish(),
+      (reason) => this.destroy(reason),
+    );
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

@@ -1,0 +1,156 @@
+import { TimeoutError } from "./errors.ts";
+import type { Wait } from "./types.ts";
+
+/** Longest delay a timer takes; past it runtimes fire at once. */
+const MAX_TIMEOUT = 2 ** 31 - 1;
+
+/**
+ * Refuses a wait that makes no sense, and one whose signal has aborted.
+ * Gives the rejection to return, or `undefined` when the wait may begin.
+ */
+export function refuseWait(
+  options: Wait | undefined,
+): Promise<never> | undefined {
+  if (options === undefined) return undefined;
+  const { signal, timeout } = options;
+  if (timeout !== undefined && !(timeout >= 0)) {
+    return Promise.reject(
+      new RangeError(`Cannot wait: timeout must be 0 or more: ${timeout}`),
+    );
+  }
+  if (signal?.aborted) return Promise.reject(signal.reason);
+  return undefined;
+}
+
+/** One pending call. */
+export class Waiter<R, V> {
+  readonly value: V;
+  readonly promise: Promise<R>;
+  #resolve!: (result: R) => void;
+  #reject!: (error: unknown) => void;
+  #signal: AbortSignal | undefined;
+  #onAbort: (() => void) | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  previous: Waiter<R, V> | undefined;
+  next: Waiter<R, V> | undefined;
+
+  constructor(value: V) {
+    this.value = value;
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  /** Arms the caller's own limits. */
+  limit(
+    { signal, timeout }: Wait,
+    what: string,
+    giveUp: (waiter: this) => void,
+  ): void {
+    if (signal !== undefined) {
+      this.#signal = signal;
+      this.#onAbort = () => {
+        giveUp(this);
+        this.reject(signal.reason);
+      };
+      signal.addEventListener("abort", this.#onAbort, { once: true });
+    }
+    if (timeout !== undefined && timeout <= MAX_TIMEOUT) {
+      this.#timer = setTimeout(() => {
+        giveUp(this);
+        this.reject(
+          new TimeoutError(`Cannot ${what} within ${timeout} ms`, {
+            phase: what,
+          }),
+        );
+      }, timeout);
+    }
+  }
+
+  resolve(result: R): void {
+    this.#disarm();
+    this.#resolve(result);
+  }
+
+  reject(error: unknown): void {
+    this.#disarm();
+    this.#reject(error);
+  }
+
+  #disarm(): void {
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    if (this.#onAbort !== undefined) {
+      this.#signal!.removeEventListener("abort", this.#onAbort);
+      this.#onAbort = undefined;
+    }
+  }
+}
+
+/** Pending calls in order of arrival; any one can be withdrawn in O(1). */
+export class Waiters<R, V = undefined> {
+  readonly #what: string;
+  readonly #onGiveUp: ((value: V) => void) | undefined;
+  #first: Waiter<R, V> | undefined;
+  #last: Waiter<R, V> | undefined;
+  #size = 0;
+
+  /** `what` names the call in errors; `onGiveUp` hears of withdrawn ones. */
+  constructor(what: string, onGiveUp?: (value: V) => void) {
+    this.#what = what;
+    this.#onGiveUp = onGiveUp;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** The value that the first in line holds. */
+  peek(): V | undefined {
+    return this.#first?.value;
+  }
+
+  add(value: V, options?: Wait): Promise<R> {
+    const waiter = new Waiter<R, V>(value);
+    waiter.previous = this.#last;
+    if (this.#last === undefined) this.#first = waiter;
+    else this.#last.next = waiter;
+    this.#last = waiter;
+    this.#size++;
+    if (options !== undefined) {
+      waiter.limit(options, this.#what, (given) => {
+        this.#remove(given);
+        this.#onGiveUp?.(given.value);
+      });
+    }
+    return waiter.promise;
+  }
+
+  /** Takes the first in line out; the caller settles it. */
+  shift(): Waiter<R, V> | undefined {
+    const waiter = this.#first;
+    if (waiter !== undefined) this.#remove(waiter);
+    return waiter;
+  }
+
+  resolveAll(result: R): void {
+    for (let w = this.shift(); w !== undefined; w = this.shift()) {
+      w.resolve(result);
+    }
+  }
+
+  rejectAll(error: unknown): void {
+    for (let w = this.shift(); w !== undefined; w = this.shift()) {
+      w.reject(error);
+    }
+  }
+
+  #remove(waiter: Waiter<R, V>): void {
+    if (waiter.previous === undefined) this.#first = waiter.next;
+    else waiter.previous.next = waiter.next;
+    if (waiter.next === undefined) this.#last = waiter.previous;
+    else waiter.next.previous = waiter.previous;
+    waiter.previous = waiter.next = undefined;
+    this.#size--;
+  }
+}

@@ -1,0 +1,71 @@
+import type { NetError } from "../streams/errors.ts";
+import type { Address } from "../streams/types.ts";
+
+/** What was agreed on in the TLS handshake. */
+export interface TlsInfo {
+  /** `"TLSv1.3"` or `"TLSv1.2"`. */
+  readonly protocol: string;
+  /** The protocol chosen by ALPN, when there was one. */
+  readonly alpn?: string;
+  /** The name the client asked for (SNI). */
+  readonly serverName?: string;
+  /** The peer's certificate, when it sent one: DER bytes and subject. */
+  readonly peerCertificate?: {
+    readonly subject: string;
+    readonly raw: Uint8Array;
+  };
+  /** Whether the peer's certificate was verified. */
+  readonly authorized: boolean;
+}
+
+/** What a transport reports to the one who attached to it. */
+export interface TransportEvents {
+  /** Bytes came. The chunk is the listener's from now on. */
+  data(chunk: Uint8Array): void;
+  /** The peer's FIN: no more data will come; writing may go on. */
+  end(): void;
+  /** Everything written is with the kernel, after a `write` gave `false`. */
+  drain(): void;
+  /** Over, both ways: comes once, last, never within another call. */
+  close(error?: NetError): void;
+}
+
+/**
+ * A connected byte stream, told by callbacks: the seam between whatever moves
+ * bytes (a socket of one of the runtimes, a TLS layer, later an HTTP/2
+ * stream) and the codecs above it. No call on it ever throws, and all but
+ * the getters do nothing once it is over.
+ */
+export interface Transport {
+  readonly remoteAddress: Address;
+  readonly localAddress: Address;
+  readonly tls?: TlsInfo;
+  /** The runtime's own socket. */
+  readonly raw: unknown;
+  /** Bytes that were written and are not with the kernel yet. */
+  readonly pending: number;
+  /**
+   * Sets the listener. Before the first call nothing is read; a later call
+   * hands the stream over to another listener, from the next event on.
+   */
+  attach(events: TransportEvents): void;
+  /**
+   * Takes all the bytes, in order. `true`: the kernel has them and the buffer
+   * may be used again. `false`: it is kept until `drain`; hold until then.
+   */
+  write(bytes: Uint8Array): boolean;
+  /** FIN, after all that was written. Reading goes on. */
+  end(): void;
+  /** Ends it now, both ways; what is not with the kernel is dropped. */
+  destroy(): void;
+  /** The same with a RST, where the runtime can send one. */
+  reset(): void;
+  /** No `data` until `resume`: the peer is stopped by the kernel. */
+  pause(): void;
+  resume(): void;
+  setNoDelay(on: boolean): void;
+  setKeepAlive(on: boolean, delay?: number): void;
+  /** Whether this socket keeps the process alive; it does at first. */
+  ref(): void;
+  unref(): void;
+}

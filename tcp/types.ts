@@ -1,0 +1,102 @@
+import type { Address, Bytes, Duplex } from "../streams/types.ts";
+import type { NetError } from "../streams/errors.ts";
+import type { TlsInfo } from "./_transport.ts";
+
+export type { TlsInfo } from "./_transport.ts";
+
+/** Certificates and rules of a TLS server. All certificates are PEM. */
+export interface TlsServerOptions {
+  /** Certificate chain, the server's own first. */
+  cert: string;
+  /** Private key of the certificate. */
+  key: string;
+  /** Authorities that client certificates are checked against. */
+  ca?: string | string[];
+  /** Whether clients must show a certificate. @default {"none"} */
+  clientAuth?: "none" | "request" | "require";
+  /** Protocols offered by ALPN, the preferred one first. */
+  alpn?: string[];
+}
+
+/** What a TLS client trusts and shows. All certificates are PEM. */
+export interface TlsClientOptions {
+  /** Authorities to trust besides none. @default the runtime's own list */
+  ca?: string | string[];
+  /** Certificate to show, when the server asks. */
+  cert?: string;
+  /** Private key of that certificate. */
+  key?: string;
+  /** Name asked for and checked. @default the hostname */
+  serverName?: string;
+  /** Accepts any certificate: no security. @default {false} */
+  insecure?: boolean;
+  /** Protocols offered by ALPN, the preferred one first. */
+  alpn?: string[];
+}
+
+/** A TCP, TLS or Unix-socket connection: a duplex of bytes. */
+export interface Connection extends Duplex<Uint8Array, Bytes> {
+  /** The other end. */
+  readonly remoteAddress: Address;
+  /** This end. */
+  readonly localAddress: Address;
+  /** What the TLS handshake agreed on; absent on a plain connection. */
+  readonly tls?: TlsInfo;
+  /** Bytes received so far. */
+  readonly bytesRead: number;
+  /** Bytes accepted for sending so far. */
+  readonly bytesWritten: number;
+  /** The runtime's own socket. */
+  readonly raw: unknown;
+  /**
+   * Exactly `n` bytes; `undefined` at a clean end, an error when the end
+   * comes in the middle.
+   */
+  read(n: number): Promise<Uint8Array | undefined>;
+  /** Half-close: FIN after what is queued. Reading goes on. */
+  closeWrite(): Promise<void>;
+  /** Flushes, says FIN, waits for the peer's (bounded), then ends. */
+  close(options?: { timeout?: number }): Promise<void>;
+  /** Ends it with a RST. */
+  reset(): void;
+}
+
+/** Counters of a server. */
+export interface ServerStats {
+  /** Connections open now. */
+  readonly connections: number;
+  /** Connections accepted since the start. */
+  readonly accepted: number;
+  /** Connections refused because of `maxConnections`. */
+  readonly refused: number;
+  /** Bytes received on all connections. */
+  readonly bytesRead: number;
+  /** Bytes sent on all connections. */
+  readonly bytesWritten: number;
+}
+
+/** A listening server, the same for tcp and http. */
+export interface Server extends AsyncDisposable {
+  /** Where it listens, with the real port. */
+  readonly address: Address;
+  /** Resolves when it has stopped and every connection is over. */
+  readonly closed: Promise<void>;
+  /**
+   * Stops accepting, lets connections finish, then destroys what is left at
+   * the timeout (ms; 0 = now). @default 15 s
+   */
+  close(options?: { timeout?: number }): Promise<void>;
+  /** Counters. */
+  stats(): ServerStats;
+  /** Swaps the certificates; connections that stand go on. */
+  updateTls(options: TlsServerOptions): void;
+  /** Keeps the process alive (the default). */
+  ref(): void;
+  /** Lets the process end while this listens. */
+  unref(): void;
+  /** The runtime's own server. */
+  readonly raw: unknown;
+}
+
+/** Told when something failed that no caller waits for. */
+export type ServerErrorHandler = (error: NetError | Error) => void;
