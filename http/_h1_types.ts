@@ -1,0 +1,62 @@
+/**
+ * Header fields in order of arrival, flat: name, value, name, value …
+ * Names are in lower case, values without surrounding white space. Bytes
+ * above 0x7f are Latin-1, as `Headers` has them.
+ */
+export type Fields = string[];
+
+/** How the end of a body is found (RFC 9112, section 6.3). */
+export type Framing =
+  | { readonly kind: "none" }
+  | { readonly kind: "length"; readonly length: number }
+  | { readonly kind: "chunked" }
+  | { readonly kind: "close" };
+
+/** The head of a request, checked. */
+export interface RequestHead {
+  readonly method: string;
+  readonly target: string;
+  /** 0 for HTTP/1.0, 1 for HTTP/1.1. */
+  readonly minor: 0 | 1;
+  readonly fields: Fields;
+  readonly framing: Framing;
+  /** Host as it counts (RFC 9112, 3.2): of the absolute form, or the field. */
+  readonly host: string;
+  /** Whether the connection may carry another request (RFC 9112, 9.3). */
+  readonly keepAlive: boolean;
+  /** `Expect: 100-continue` on an HTTP/1.1 request that has a body. */
+  readonly expectContinue: boolean;
+  /** Tokens of `Upgrade`, when `Connection: upgrade` goes with it. */
+  readonly upgrade: string | undefined;
+}
+
+/** The head of a response, checked. */
+export interface ResponseHead {
+  readonly status: number;
+  readonly reason: string;
+  readonly minor: 0 | 1;
+  readonly fields: Fields;
+  readonly framing: Framing;
+  readonly keepAlive: boolean;
+}
+
+/** What a reader tells, in order: head, data …, end; then the next head. */
+export interface H1Events<Head> {
+  head(head: Head): void;
+  /** A piece of the body, decoded from its framing; a view of the input. */
+  data(chunk: Uint8Array): void;
+  /** The message is over. `trailers` only after a chunked body that had some. */
+  end(trailers: Fields | undefined): void;
+}
+
+/** Bounds of a reader, in bytes. */
+export interface H1Limits {
+  /** The whole header block. */
+  header: number;
+  /** The request target. */
+  target: number;
+  /** Number of header fields. */
+  fields: number;
+  /** Trailers and chunk extensions, together, of one message. */
+  trailer: number;
+}
