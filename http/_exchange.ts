@@ -5,11 +5,45 @@ export interface Exchange {
   /** Which engine serves it. */
   readonly engine: "wire" | "deno" | "bun";
   readonly context: ServerContext;
+  /** What a native engine needs to upgrade it. */
+  readonly native?: NativeExchange;
   /**
-   * What that engine needs to upgrade it, known to its own files only
-   * (Bun: its server; Deno and wire: nothing).
+   * Calls back, once, when the server begins to close gracefully (at once
+   * when it has): long-lived connections say goodbye then. Gives back the
+   * function that withdraws it. To make the close wait for the connection
+   * there is `context.waitUntil`.
    */
-  readonly native?: unknown;
+  onShutdown(callback: () => void): () => void;
+  /** Tells the server's error handler what no caller waits for. */
+  report(error: unknown): void;
+}
+
+/** The runtime's own objects behind a request of a native engine. */
+export interface NativeExchange {
+  /** The very request the runtime made. */
+  readonly request: Request;
+  /** Bun: its server. */
+  readonly server?: {
+    upgrade(
+      request: Request,
+      options: { headers?: Headers; data: NativeSocketEvents },
+    ): boolean;
+  };
+}
+
+/**
+ * Bun has one `websocket` handler a server. The one of `http` does nothing
+ * but call the function of the same name on `ws.data`, which is the `data`
+ * given to `server.upgrade`. After an upgrade the handler's response is a
+ * takeover response, and the engine gives `undefined` to Bun in its place.
+ */
+export interface NativeSocketEvents {
+  open(socket: unknown): void;
+  message(socket: unknown, data: string | Uint8Array): void;
+  drain(socket: unknown): void;
+  ping(socket: unknown, data: Uint8Array): void;
+  pong(socket: unknown, data: Uint8Array): void;
+  close(socket: unknown, code: number, reason: string): void;
 }
 
 const key: unique symbol = Symbol("sluice.exchange");
