@@ -1,0 +1,367 @@
+import { ProtocolError, SizeLimitError } from "../streams/errors.ts";
+import type { NetError } from "../streams/errors.ts";
+import {
+  INVALID_DATA,
+  isSendableCode,
+  MAX_CONTROL,
+  NO_CODE,
+  PROTOCOL_ERROR,
+  TOO_BIG,
+} from "./_codes.ts";
+import { applyMask } from "./_mask.ts";
+import { decodeUtf8, Utf8Pieces } from "./_utf8.ts";
+
+/** Longest head there is: 2 bytes, 8 of length, 4 of masking key. */
+const MAX_HEAD = 14;
+/**
+ * From this size on a binary message that came in one chunk is a view of it;
+ * a smaller one is copied, lest a few bytes keep a whole chunk alive.
+ */
+const VIEW_FROM = 4096;
+/** What a message that is gathered from pieces begins with, at most. */
+const GATHER_FROM = 64 * 1024;
+/** Frames of one message. */
+const MAX_FRAGMENTS = 65_536;
+
+const OP_TEXT = 1;
+const OP_CLOSE = 8;
+const OP_PING = 9;
+const OP_PONG = 10;
+
+const empty = new Uint8Array(0);
+
+/** What the reader tells, in the order of the frames. */
+export interface FrameEvents {
+  /** A whole message; its bytes are the listener's. */
+  message(data: string | Uint8Array): void;
+  ping(data: Uint8Array): void;
+  pong(data: Uint8Array): void;
+  /** The peer's Close: 1005 when it had no code. Nothing comes after it. */
+  close(code: number, reason: string): void;
+  /** The peer broke a rule. `code` is for it; nothing comes after this. */
+  fail(code: number, error: NetError): void;
+}
+
+export interface FrameReaderOptions {
+  /** Whether the peer's frames must be masked (a client's) or must not. */
+  masked: boolean;
+  /** Bytes of a message. */
+  maxMessageSize: number;
+  /** Frames of a message. @default {65_536} */
+  maxFragments?: number;
+}
+
+/**
+ * Reads frames (RFC 6455, section 5) from bytes that may be cut anywhere and
+ * tells messages and control frames. It owns the chunks it is given: they are
+ * unmasked in place. Limits hold before anything is buffered.
+ */
+export class FrameReader {
+  readonly #events: FrameEvents;
+  readonly #masked: boolean;
+  readonly #maxMessageSize: number;
+  readonly #maxFragments: number;
+  readonly #key = new Uint8Array(4);
+  /** Bytes of a head that did not come whole. */
+  #head: Uint8Array | undefined;
+  #headSize = 0;
+  #over = false;
+
+  // The frame that is being read.
+  #inPayload = false;
+  #opcode = 0;
+  #fin = false;
+  #left = 0;
+  #phase = 0;
+  #control: Uint8Array = empty;
+  #controlSize = 0;
+
+  // The message that is being read; its opcode is 0 when there is none.
+  #message = 0;
+  #size = 0;
+  #fragments = 0;
+  #gathered: Uint8Array = empty;
+  #gatheredSize = 0;
+  #text: Utf8Pieces | undefined;
+
+  constructor(options: FrameReaderOptions, events: FrameEvents) {
+    this.#events = events;
+    this.#masked = options.masked;
+    this.#maxMessageSize = options.maxMessageSize;
+    this.#maxFragments = options.maxFragments ?? MAX_FRAGMENTS;
+  }
+
+  /** Whether nothing more will be told: Close came, a rule broke, `stop`. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** Tells nothing any more, not even what is left of the current chunk. */
+  stop(): void {
+    this.#over = true;
+    this.#head = undefined;
+    this.#control = this.#gathered = empty;
+    this.#text = undefined;
+  }
+
+  /** Takes the next bytes; they are the reader's from now on. */
+  push(chunk: Uint8Array): void {
+    const end = chunk.byteLength;
+    let at = 0;
+    while (at < end && !this.#over) {
+      if (!this.#inPayload) {
+        at = this.#readHead(chunk, at);
+        if (!this.#inPayload) continue;
+      }
+      const size = Math.min(this.#left, end - at);
+      if (this.#masked && size > 0) {
+        applyMask(chunk, at, at + size, this.#key, this.#phase);
+        this.#phase = (this.#phase + size) & 3;
+      }
+      this.#left -= size;
+      if (this.#left === 0) this.#inPayload = false;
+      if (this.#opcode >= OP_CLOSE) this.#readControl(chunk, at, at + size);
+      else this.#readData(chunk, at, at + size);
+      at += size;
+    }
+  }
+
+  /** Gives where the payload begins, or the end when the head is not whole. */
+  #readHead(chunk: Uint8Array, start: number): number {
+    const end = chunk.byteLength;
+    if (this.#headSize === 0) {
+      const need = headNeed(chunk, start, end - start);
+      if (need <= end - start) {
+        this.#parseHead(chunk, start);
+        return start + need;
+      }
+    }
+    const head = this.#head ??= new Uint8Array(MAX_HEAD);
+    let at = start;
+    for (;;) {
+      const need = headNeed(head, 0, this.#headSize);
+      if (need <= this.#headSize) break;
+      if (at === end) return end;
+      head[this.#headSize++] = chunk[at++];
+    }
+    this.#headSize = 0;
+    this.#parseHead(head, 0);
+    return at;
+  }
+
+  /** Checks a whole head (RFC 6455, 5.2) and takes up its frame. */
+  #parseHead(bytes: Uint8Array, start: number): void {
+    const first = bytes[start];
+    const second = bytes[start + 1];
+    const opcode = first & 0x0f;
+    const fin = (first & 0x80) !== 0;
+    if ((first & 0x70) !== 0) {
+      return this.#broken("a reserved bit is set");
+    }
+    if (((second & 0x80) !== 0) !== this.#masked) {
+      return this.#broken(
+        this.#masked ? "a client's frame is not masked" : "a frame is masked",
+      );
+    }
+    let length = second & 0x7f;
+    let at = start + 2;
+    if (opcode >= OP_CLOSE) {
+      if (opcode > OP_PONG) {
+        return this.#broken(`unknown opcode ${opcode}`);
+      }
+      if (!fin) return this.#broken("a control frame is fragmented");
+      if (length > MAX_CONTROL) {
+        return this.#broken("a control frame is longer than 125 bytes");
+      }
+      this.#control = empty;
+      this.#controlSize = 0;
+    } else {
+      if (opcode > 2) return this.#broken(`unknown opcode ${opcode}`);
+      if (opcode === 0 && this.#message === 0) {
+        return this.#broken("a continuation without a message");
+      }
+      if (opcode !== 0 && this.#message !== 0) {
+        return this.#broken("a new message within another");
+      }
+      if (length === 126) {
+        length = bytes[at] << 8 | bytes[at + 1];
+        at += 2;
+        if (length < 126) {
+          return this.#broken("a length is not in its shortest form");
+        }
+      } else if (length === 127) {
+        const high = word(bytes, at);
+        if (high >= 0x8000_0000) {
+          return this.#broken("a length has its highest bit set");
+        }
+        length = high * 0x1_0000_0000 + word(bytes, at + 4);
+        at += 8;
+        if (length < 65_536) {
+          return this.#broken("a length is not in its shortest form");
+        }
+      }
+      if (this.#size + length > this.#maxMessageSize) {
+        return this.#fail(
+          TOO_BIG,
+          new SizeLimitError(
+            `Cannot receive a message of over ${this.#maxMessageSize} bytes: at least ${
+              this.#size + length
+            }`,
+            { limit: this.#maxMessageSize, phase: "message" },
+          ),
+        );
+      }
+      if (++this.#fragments > this.#maxFragments) {
+        return this.#fail(
+          TOO_BIG,
+          new SizeLimitError(
+            `Cannot receive a message of over ${this.#maxFragments} fragments`,
+            { limit: this.#maxFragments, phase: "message" },
+          ),
+        );
+      }
+      if (opcode !== 0) this.#message = opcode;
+      this.#size += length;
+    }
+    if (this.#masked) {
+      this.#key[0] = bytes[at];
+      this.#key[1] = bytes[at + 1];
+      this.#key[2] = bytes[at + 2];
+      this.#key[3] = bytes[at + 3];
+      this.#phase = 0;
+    }
+    this.#opcode = opcode;
+    this.#fin = fin;
+    this.#left = length;
+    this.#inPayload = true;
+  }
+
+  #readControl(chunk: Uint8Array, start: number, end: number): void {
+    const size = this.#controlSize + end - start;
+    if (this.#left > 0 || this.#controlSize > 0) {
+      if (this.#controlSize === 0) this.#control = new Uint8Array(MAX_CONTROL);
+      this.#control.set(chunk.subarray(start, end), this.#controlSize);
+      this.#controlSize = size;
+      if (this.#left > 0) return;
+    }
+    const data = this.#controlSize > 0
+      ? this.#control.slice(0, size)
+      : chunk.slice(start, end);
+    if (this.#opcode === OP_PING) this.#events.ping(data);
+    else if (this.#opcode === OP_PONG) this.#events.pong(data);
+    else this.#readClose(data);
+  }
+
+  /** RFC 6455, 5.5.1 and 7.4. */
+  #readClose(data: Uint8Array): void {
+    let code = NO_CODE;
+    let reason = "";
+    if (data.byteLength > 0) {
+      code = data[0] << 8 | data[1];
+      if (data.byteLength === 1) {
+        return this.#broken("a close code of one byte");
+      }
+      if (!isSendableCode(code)) {
+        return this.#broken(`close code ${code}`);
+      }
+      try {
+        reason = decodeUtf8(data.subarray(2));
+      } catch {
+        return this.#notUtf8();
+      }
+    }
+    this.stop();
+    this.#events.close(code, reason);
+  }
+
+  #readData(chunk: Uint8Array, start: number, end: number): void {
+    const last = this.#left === 0 && this.#fin;
+    const isText = this.#message === OP_TEXT;
+    const whole = last && this.#size === end - start;
+    let data: string | Uint8Array;
+    if (isText) {
+      try {
+        if (whole) {
+          data = decodeUtf8(chunk.subarray(start, end));
+        } else {
+          this.#text ??= new Utf8Pieces();
+          if (end > start) this.#text.push(chunk.subarray(start, end));
+          if (!last) return;
+          data = this.#text.finish();
+        }
+      } catch {
+        return this.#notUtf8();
+      }
+    } else if (whole) {
+      data = end - start >= VIEW_FROM
+        ? chunk.subarray(start, end)
+        : chunk.slice(start, end);
+    } else {
+      this.#gather(chunk, start, end);
+      if (!last) return;
+      data = this.#gathered.byteLength === this.#size
+        ? this.#gathered
+        : this.#gathered.slice(0, this.#size);
+    }
+    this.#message = this.#size = this.#fragments = 0;
+    this.#text = undefined;
+    this.#gathered = empty;
+    this.#gatheredSize = 0;
+    this.#events.message(data);
+  }
+
+  /**
+   * Appends to the message. The buffer grows with what has come, not with
+   * what a head promises: nobody reserves memory by a declared length.
+   */
+  #gather(chunk: Uint8Array, start: number, end: number): void {
+    if (end === start) return;
+    const size = this.#gatheredSize + end - start;
+    if (size > this.#gathered.byteLength) {
+      const room = Math.max(size, this.#gatheredSize * 2, GATHER_FROM);
+      const bytes = new Uint8Array(
+        // All that is known to belong to the message, when that is less.
+        Math.max(size, Math.min(room, this.#size)),
+      );
+      bytes.set(this.#gathered.subarray(0, this.#gatheredSize));
+      this.#gathered = bytes;
+    }
+    this.#gathered.set(chunk.subarray(start, end), this.#gatheredSize);
+    this.#gatheredSize = size;
+  }
+
+  #notUtf8(): void {
+    this.#fail(
+      INVALID_DATA,
+      new ProtocolError("Cannot receive a text message: it is not UTF-8", {
+        code: "ERR_INVALID_UTF8",
+      }),
+    );
+  }
+
+  #broken(what: string): void {
+    this.#fail(
+      PROTOCOL_ERROR,
+      new ProtocolError(`Cannot read a WebSocket frame: ${what}`),
+    );
+  }
+
+  #fail(code: number, error: NetError): void {
+    this.stop();
+    this.#events.fail(code, error);
+  }
+}
+
+/** How long the head is, as far as the bytes at hand tell. */
+function headNeed(bytes: Uint8Array, at: number, available: number): number {
+  if (available < 2) return 2;
+  const second = bytes[at + 1];
+  const length = second & 0x7f;
+  return 2 + (length === 126 ? 2 : length === 127 ? 8 : 0) +
+    ((second & 0x80) === 0 ? 0 : 4);
+}
+
+function word(bytes: Uint8Array, at: number): number {
+  return (bytes[at] << 24 | bytes[at + 1] << 16 | bytes[at + 2] << 8 |
+    bytes[at + 3]) >>> 0;
+}

@@ -1,0 +1,166 @@
+import { sha1 } from "./_sha1.ts";
+import type { UpgradeOptions } from "./types.ts";
+
+const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/** 16 bytes in base64. */
+const KEY = /^[+/0-9A-Za-z]{22}==$/;
+/** RFC 9110, 5.6.2. */
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+/** Fields of the handshake that are not the caller's to set. */
+const RESERVED = /^(connection|upgrade|host|sec-websocket-.*)$/;
+
+/** What `Sec-WebSocket-Accept` answers to a key (RFC 6455, 4.2.2). */
+export function acceptKey(key: string): string {
+  return base64(sha1(key + GUID));
+}
+
+/** A fresh `Sec-WebSocket-Key`. */
+export function randomKey(): string {
+  return base64(crypto.getRandomValues(new Uint8Array(16)));
+}
+
+function base64(bytes: Uint8Array): string {
+  return btoa(String.fromCharCode(...bytes));
+}
+
+/** Whether a comma-separated field has a token, in any case. */
+export function hasToken(field: string | null, token: string): boolean {
+  return field !== null &&
+    field.split(",").some((item) => item.trim().toLowerCase() === token);
+}
+
+/** Whether a request asks for a WebSocket, well or badly. */
+export function asksUpgrade(request: Request): boolean {
+  const { headers } = request;
+  return request.method === "GET" &&
+    hasToken(headers.get("upgrade"), "websocket") &&
+    hasToken(headers.get("connection"), "upgrade");
+}
+
+/** The names in a `Sec-WebSocket-Protocol`; `undefined` when it is malformed. */
+export function parseProtocols(field: string | null): string[] | undefined {
+  if (field === null) return [];
+  const names = field.split(",").map((name) => name.trim());
+  return names.every(isToken) && new Set(names).size === names.length
+    ? names
+    : undefined;
+}
+
+export function isToken(text: string): boolean {
+  return TOKEN.test(text);
+}
+
+/** The caller's own fields, without those of the handshake. */
+export function extraHeaders(
+  init: HeadersInit | undefined,
+  action: string,
+): Headers {
+  const headers = new Headers(init);
+  for (const [name] of headers) {
+    if (RESERVED.test(name)) {
+      throw new TypeError(
+        `Cannot ${action}: this header belongs to the handshake: ${name}`,
+      );
+    }
+  }
+  return headers;
+}
+
+/** What to answer to an upgrade request: the fields of the 101, or a refusal. */
+export type Answer =
+  | { readonly headers: Headers; readonly protocol: string }
+  | { readonly refusal: Response };
+
+/** Checks a client's handshake (RFC 6455, 4.2.1) and makes the answer. */
+export function answer(
+  request: Request,
+  version: string,
+  options: UpgradeOptions,
+): Answer {
+  const own = extraHeaders(options.headers, "upgrade");
+  const { headers } = request;
+  if (request.method !== "GET") {
+    return refuse(405, "A WebSocket is asked for with GET", { allow: "GET" });
+  }
+  if (headers.get("upgrade") === null) {
+    return refuse(426, "This is a WebSocket", {
+      connection: "upgrade",
+      upgrade: "websocket",
+    });
+  }
+  if (!asksUpgrade(request)) {
+    return refuse(400, "Upgrade: websocket and Connection: upgrade wanted");
+  }
+  if (version !== "http/1.1") {
+    return refuse(400, "A WebSocket needs HTTP/1.1");
+  }
+  if (headers.get("sec-websocket-version") !== "13") {
+    return refuse(426, "The version of a WebSocket is 13", {
+      connection: "upgrade",
+      upgrade: "websocket",
+      "sec-websocket-version": "13",
+    });
+  }
+  const key = headers.get("sec-websocket-key");
+  if (key === null || !KEY.test(key)) {
+    return refuse(400, "Sec-WebSocket-Key is 16 bytes in base64");
+  }
+  // Bytes of a body could be taken for frames.
+  if (
+    headers.has("transfer-encoding") ||
+    (headers.get("content-length") ?? "0") !== "0"
+  ) {
+    return refuse(400, "A WebSocket is asked for without a body");
+  }
+  if (!allows(options.origins, request)) {
+    return refuse(403, "This origin may not connect");
+  }
+  const offered = parseProtocols(headers.get("sec-websocket-protocol"));
+  if (offered === undefined) {
+    return refuse(400, "Sec-WebSocket-Protocol is malformed");
+  }
+  const protocol = choose(options.protocols, offered, request);
+  own.set("upgrade", "websocket");
+  own.set("connection", "Upgrade");
+  own.set("sec-websocket-accept", acceptKey(key));
+  if (protocol !== undefined) own.set("sec-websocket-protocol", protocol);
+  return { headers: own, protocol: protocol ?? "" };
+}
+
+function refuse(
+  status: number,
+  text: string,
+  headers: HeadersInit = {},
+): { refusal: Response } {
+  return { refusal: new Response(`${text}\n`, { status, headers }) };
+}
+
+/** RFC 6455, 10.2: a page of another origin can be made to connect. */
+function allows(
+  origins: UpgradeOptions["origins"],
+  request: Request,
+): boolean {
+  if (origins === undefined) return true;
+  const origin = request.headers.get("origin");
+  if (typeof origins === "function") return origins(origin, request) === true;
+  return origin === null ||
+    origins.some((allowed) => allowed.toLowerCase() === origin.toLowerCase());
+}
+
+function choose(
+  protocols: UpgradeOptions["protocols"],
+  offered: readonly string[],
+  request: Request,
+): string | undefined {
+  if (protocols === undefined) return undefined;
+  if (typeof protocols !== "function") {
+    return offered.find((name) => protocols.includes(name));
+  }
+  const protocol = protocols(offered, request);
+  if (protocol !== undefined && !offered.includes(protocol)) {
+    throw new TypeError(
+      `Cannot upgrade: this protocol was not offered: ${protocol}`,
+    );
+  }
+  return protocol;
+}
