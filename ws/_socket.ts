@@ -1,0 +1,291 @@
+import { BaseDuplex } from "../streams/_duplex.ts";
+import { ClosedError, SizeLimitError } from "../streams/errors.ts";
+import type { NetError } from "../streams/errors.ts";
+import type { Address, MaybePromise, Wait } from "../streams/types.ts";
+import { INTERNAL_ERROR, NORMAL } from "./_codes.ts";
+import type { SocketLimits } from "./_options.ts";
+import { Pings } from "./_pings.ts";
+import type {
+  Listener,
+  Message,
+  Socket,
+  SocketHandler,
+  WebSocketCloseInfo,
+} from "./types.ts";
+
+/** What a message weighs besides its bytes: empty ones are not free. */
+const OVERHEAD = 64;
+
+/** What every socket is told at its birth. */
+export interface SocketInit {
+  readonly limits: SocketLimits;
+  readonly listener?: Listener;
+  readonly protocol: string;
+  readonly url: string;
+  readonly remoteAddress: Address;
+  /** Hears of what the user's code threw. */
+  readonly report: (error: unknown) => void;
+}
+
+function weigh(message: Message): number {
+  return message.length + OVERHEAD;
+}
+
+/**
+ * What sockets of all engines have in common: messages go to a listener or
+ * wait to be received, user code that fails closes with 1011, and the end is
+ * told once to whoever waits.
+ */
+export abstract class BaseSocket
+  extends BaseDuplex<Message, Message, WebSocketCloseInfo>
+  implements Socket {
+  readonly protocol: string;
+  readonly extensions: string = "";
+  readonly url: string;
+  readonly remoteAddress: Address;
+  protected readonly limits: SocketLimits;
+  protected readonly listener: Listener | undefined;
+  /** Nothing more is sent, and what comes is dropped. */
+  protected closing = false;
+  /** What receives reject with, once the connection was cut off. */
+  protected cut: Error | undefined;
+  readonly #report: (error: unknown) => void;
+  readonly #pings = new Pings();
+  /** A promise of the listener's is awaited: messages queue behind it. */
+  #awaiting = false;
+  /** A `send` gave a promise: the listener is owed a `drain`. */
+  #owesDrain = false;
+  #info: WebSocketCloseInfo | undefined;
+
+  constructor(init: SocketInit) {
+    const { highWaterMark, maxBuffered } = init.limits;
+    super({
+      size: weigh,
+      high: highWaterMark,
+      low: highWaterMark >> 1,
+      onRoom: () => this.release(),
+    }, {
+      full: () => this.full,
+      accept: (message) => this.transmit(message),
+      size: weigh,
+      maxPending: () => maxBuffered,
+      onOverflow: () =>
+        this.destroy(
+          new SizeLimitError(
+            `Cannot send: over ${maxBuffered} bytes wait, and nobody waits for their send`,
+            { limit: maxBuffered, phase: "send" },
+          ),
+        ),
+    });
+    this.limits = init.limits;
+    this.listener = init.listener;
+    this.protocol = init.protocol;
+    this.url = init.url;
+    this.remoteAddress = init.remoteAddress;
+    this.#report = init.report;
+  }
+
+  abstract readonly raw: unknown;
+  abstract override close(code?: number, reason?: string): Promise<void>;
+  /** Whether the next message has to wait. */
+  protected abstract readonly full: boolean;
+  /** Sends a message, whatever `full` says. */
+  protected abstract transmit(message: Message): void;
+  protected abstract transmitPing(data: Uint8Array): void;
+  /** Stops reading, and reads on. */
+  protected abstract hold(): void;
+  protected abstract release(): void;
+  /** Says Close with this code and ends it without waiting for the peer's. */
+  protected abstract fail(code: number, error: NetError): void;
+
+  protected finish(): Promise<void> {
+    return this.close();
+  }
+
+  override send(message: Message, options?: Wait): MaybePromise<boolean> {
+    if (typeof message !== "string" && !(message instanceof Uint8Array)) {
+      return Promise.reject(
+        new TypeError(`Cannot send: neither a string nor bytes: ${message}`),
+      );
+    }
+    if (this.closing) return false;
+    const sent = super.send(message, options);
+    if (sent !== true && sent !== false) this.#owesDrain = true;
+    return sent;
+  }
+
+  ping(data?: Message, options?: Wait): Promise<number> {
+    if (this.closing) {
+      return Promise.reject(
+        new ClosedError("Cannot ping: the WebSocket was closed"),
+      );
+    }
+    return this.#pings.add(data, options, (payload) => {
+      this.transmitPing(payload);
+    });
+  }
+
+  /**
+   * Gives the socket to its handler. The handler's promise is the socket's
+   * lifetime: it is closed when that resolves and fails when that rejects.
+   */
+  run(handler: SocketHandler): void {
+    try {
+      if (typeof handler === "function") {
+        const result = handler(this);
+        if (isThenable(result)) {
+          result.then(() => this.close(NORMAL), (e) => this.crash(e));
+        }
+      } else {
+        this.#watch(handler.open?.(this));
+      }
+    } catch (error) {
+      this.crash(error);
+    }
+  }
+
+  /** User code failed. */
+  protected crash(thrown: unknown): void {
+    // It only passed on how this socket ended: that is no news.
+    if (this.cut !== undefined && thrown === this.cut) return;
+    this.#report(thrown);
+    this.fail(
+      INTERNAL_ERROR,
+      new ClosedError("The handler of the WebSocket failed", {
+        code: "ERR_HANDLER",
+        cause: thrown,
+      }),
+    );
+  }
+
+  /** A message came. */
+  protected deliver(message: Message): void {
+    const { listener } = this;
+    if (listener === undefined || this.#awaiting) {
+      if (!this.inbox.push(message)) this.hold();
+    } else if (listener.message !== undefined) {
+      this.#call(listener, message);
+    }
+  }
+
+  #call(listener: Listener, message: Message): void {
+    try {
+      const result = listener.message!(this, message);
+      if (result === undefined || !isThenable(result)) return;
+      this.#awaiting = true;
+      result.then(() => this.#next(), (error) => {
+        this.#awaiting = false;
+        this.crash(error);
+        this.#farewell();
+      });
+    } catch (error) {
+      this.crash(error);
+    }
+  }
+
+  /** The listener has done with a message: the queued ones follow. */
+  #next(): void {
+    this.#awaiting = false;
+    while (this.inbox.length > 0 && this.cut === undefined) {
+      this.#call(this.listener!, this.inbox.drop()!);
+      if (this.#awaiting) return;
+    }
+    this.#farewell();
+  }
+
+  /** Calls the listener's callback of that name, if there is one. */
+  protected tell(name: "ping" | "pong", data: Uint8Array): void {
+    if (name === "pong") this.#pings.answer(data);
+    if (this.listener?.[name] === undefined) return;
+    try {
+      this.#watch(this.listener[name](this, data));
+    } catch (error) {
+      this.crash(error);
+    }
+  }
+
+  /** What was sent is with the kernel: lets in who waits. */
+  protected drained(): void {
+    this.outbox.admit();
+    if (!this.#owesDrain || this.outbox.waiting > 0 || this.full) return;
+    this.#owesDrain = false;
+    if (this.listener?.drain === undefined || this.closing) return;
+    try {
+      this.#watch(this.listener.drain(this));
+    } catch (error) {
+      this.crash(error);
+    }
+  }
+
+  /** Whether all is over. */
+  protected get ended(): boolean {
+    return this.#info !== undefined;
+  }
+
+  /** All is over: tells whoever waits, once. */
+  protected over(info: WebSocketCloseInfo): void {
+    if (this.#info !== undefined) return;
+    this.#info = info;
+    this.closing = true;
+    this.outbox.close();
+    this.inbox.end(this.cut);
+    this.#pings.end(this.cut);
+    this.settle(info);
+    this.#farewell();
+  }
+
+  #farewell(): void {
+    const info = this.#info;
+    const { listener } = this;
+    if (info === undefined || listener === undefined || this.#awaiting) return;
+    const report = this.#report;
+    try {
+      if (info.error !== undefined) {
+        this.#watch(listener.error?.(this, info.error));
+      }
+      this.#watch(listener.close?.(this, info));
+    } catch (error) {
+      report(error);
+    }
+  }
+
+  /** A callback may be an async function: its failure counts the same. */
+  #watch(result: unknown): void {
+    if (isThenable(result)) result.then(undefined, (e) => this.crash(e));
+  }
+
+  // A socket that has a listener has its consumer.
+
+  override receive(options?: Wait): MaybePromise<Message | undefined> {
+    this.#refuseSecond();
+    return super.receive(options);
+  }
+
+  override batches(): AsyncIterable<readonly Message[]> {
+    this.#refuseSecond();
+    return super.batches();
+  }
+
+  override [Symbol.asyncIterator](): AsyncIterator<Message> {
+    this.#refuseSecond();
+    return super[Symbol.asyncIterator]();
+  }
+
+  override get readable(): ReadableStream<Message> {
+    this.#refuseSecond();
+    return super.readable;
+  }
+
+  #refuseSecond(): void {
+    if (this.listener !== undefined) {
+      throw new TypeError(
+        "Cannot receive: the messages of this WebSocket go to its listener",
+      );
+    }
+  }
+}
+
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null &&
+    typeof (value as { then?: unknown }).then === "function";
+}

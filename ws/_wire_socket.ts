@@ -1,0 +1,295 @@
+import { ClosedError, TimeoutError } from "../streams/errors.ts";
+import type { NetError } from "../streams/errors.ts";
+import { toError, toNetError } from "../streams/_duplex.ts";
+import type { Transport } from "../tcp/_transport.ts";
+import { Writer } from "../tcp/_writer.ts";
+import { ABNORMAL, closePayload, GOING_AWAY, NO_CODE } from "./_codes.ts";
+import { FrameReader } from "./_frame_reader.ts";
+import {
+  BINARY,
+  CLOSE,
+  encodeFrame,
+  encodeText,
+  PING,
+  PONG,
+} from "./_frame_writer.ts";
+import { BaseSocket } from "./_socket.ts";
+import type { SocketInit } from "./_socket.ts";
+import type { Message, SocketHandler } from "./types.ts";
+import { Watch } from "./_watch.ts";
+
+const empty = new Uint8Array(0);
+
+/** A WebSocket over our own codec and any transport, after the handshake. */
+export class WireSocket extends BaseSocket {
+  readonly #transport: Transport;
+  readonly #writer: Writer;
+  readonly #reader: FrameReader;
+  /** Clients mask, and leave it to the server to end TCP first. */
+  readonly #client: boolean;
+  readonly #watch: Watch | undefined;
+  #held = false;
+  /** The Close of ours that is to go out, or has. */
+  #farewell: Uint8Array | undefined;
+  #sentClose = false;
+  /** The Close of the peer's. */
+  #received: { code: number; reason: string } | undefined;
+  /** Why this side failed the connection, and what it said. */
+  #failure: { code: number; error: NetError } | undefined;
+  /** The answer to the last ping, which there was no room for. */
+  #owedPong: Uint8Array | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(transport: Transport, client: boolean, init: SocketInit) {
+    super(init);
+    const { limits } = init;
+    this.#transport = transport;
+    this.#client = client;
+    this.#writer = new Writer(transport, limits.highWaterMark);
+    this.#reader = new FrameReader({
+      masked: !client,
+      maxMessageSize: limits.maxMessageSize,
+    }, {
+      message: (data) => {
+        if (this.closing) return;
+        if (this.#watch !== undefined) this.#watch.used = true;
+        this.deliver(data);
+      },
+      ping: (data) => this.#onPing(data),
+      pong: (data) => this.tell("pong", data),
+      close: (code, reason) => this.#onClose(code, reason),
+      fail: (code, error) => this.fail(code, error),
+    });
+    if (limits.heartbeat > 0 || limits.idleTimeout > 0) {
+      this.#watch = new Watch(limits, {
+        held: () => this.#held,
+        ping: () => this.#write(PING, empty),
+        dead: () =>
+          this.destroy(
+            new TimeoutError(
+              `The WebSocket's peer did not answer within ${limits.heartbeat} ms`,
+              { phase: "heartbeat" },
+            ),
+          ),
+        idle: () => void this.close(GOING_AWAY, "Idle"),
+      });
+    }
+  }
+
+  /**
+   * Begins: the handler first, so that it is there for the first message.
+   * `head` is what came behind the handshake.
+   */
+  start(handler: SocketHandler | undefined, head: Uint8Array): void {
+    if (handler !== undefined) this.run(handler);
+    if (head.byteLength > 0) this.#onData(head);
+    this.#transport.attach({
+      data: (chunk) => this.#onData(chunk),
+      end: () => this.#onEnd(),
+      drain: () => this.#onDrain(),
+      close: (error) => this.#onOver(error),
+    });
+  }
+
+  get raw(): unknown {
+    return this.#transport.raw;
+  }
+
+  get buffered(): number {
+    return this.#writer.buffered + this.outbox.pending;
+  }
+
+  protected get full(): boolean {
+    if (!this.#writer.full) return false;
+    // Only the kernel's word counts: then a drain is sure to come.
+    this.#writer.flush();
+    return this.#writer.full;
+  }
+
+  protected transmit(message: Message): void {
+    if (this.#watch !== undefined) this.#watch.used = true;
+    this.#writer.write(
+      typeof message === "string"
+        ? encodeText(message, this.#client)
+        : encodeFrame(BINARY, message, this.#client),
+    );
+  }
+
+  protected transmitPing(data: Uint8Array): void {
+    this.#write(PING, data);
+  }
+
+  /** Control frames, as long as there may be any. */
+  #write(first: number, payload: Uint8Array): void {
+    if (this.#sentClose) return;
+    this.#writer.write(encodeFrame(first, payload, this.#client));
+  }
+
+  protected hold(): void {
+    if (this.#held || this.closing) return;
+    this.#held = true;
+    this.#transport.pause();
+  }
+
+  protected release(): void {
+    if (!this.#held) return;
+    this.#held = false;
+    this.#transport.resume();
+  }
+
+  override close(code = 1000, reason = ""): Promise<void> {
+    let payload: Uint8Array;
+    try {
+      payload = closePayload(code, reason);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    if (!this.closing) {
+      this.#farewell = payload;
+      this.#wind();
+      this.inbox.end();
+      this.#sayClose();
+    }
+    return this.closed.then(() => {});
+  }
+
+  override destroy(reason?: unknown): void {
+    if (this.ended) return;
+    this.cut ??= toError(reason, "The WebSocket was destroyed");
+    if (!this.#shaken) {
+      this.#failure ??= {
+        code: ABNORMAL,
+        error: toNetError(reason, "The WebSocket was destroyed"),
+      };
+    }
+    this.closing = true;
+    this.#reader.stop();
+    this.inbox.destroy(this.cut);
+    this.outbox.close();
+    this.#writer.drop();
+    this.#transport.destroy();
+  }
+
+  protected fail(code: number, error: NetError): void {
+    if (this.ended || this.#failure !== undefined || this.#shaken) return;
+    this.#failure = { code, error };
+    this.cut ??= error;
+    this.#reader.stop();
+    this.inbox.end(error);
+    this.outbox.close();
+    this.#farewell ??= closePayload(code, "");
+    this.#wind();
+    this.#sayClose();
+    // What the peer still sends is read and dropped until its FIN: an unread
+    // byte would turn our Close into a reset.
+    this.#writer.end();
+  }
+
+  /** Whether both sides have said Close: nothing can make that unclean. */
+  get #shaken(): boolean {
+    return this.#sentClose && this.#received !== undefined;
+  }
+
+  /** From here on it only winds down, in bounded time. */
+  #wind(): void {
+    this.closing = true;
+    this.release();
+    if (this.#timer !== undefined) return;
+    const { closeTimeout } = this.limits;
+    this.#timer = setTimeout(() => {
+      if (this.#received === undefined) {
+        this.destroy(
+          new TimeoutError(
+            `The WebSocket's peer did not close within ${closeTimeout} ms`,
+            { phase: "close" },
+          ),
+        );
+      } else {
+        this.#transport.destroy();
+      }
+    }, closeTimeout);
+  }
+
+  /** Close goes behind all that was accepted, and what waits to be. */
+  #sayClose(): void {
+    if (this.#sentClose || this.#farewell === undefined) return;
+    if (this.outbox.waiting > 0) return;
+    this.#write(CLOSE, this.#farewell);
+    this.#sentClose = true;
+    this.outbox.close();
+  }
+
+  #onData(chunk: Uint8Array): void {
+    if (this.#watch !== undefined) this.#watch.heard = true;
+    if (!this.#reader.over) this.#reader.push(chunk);
+  }
+
+  #onPing(data: Uint8Array): void {
+    // A peer that pings and does not read is owed one answer, not a queue.
+    if (this.full) this.#owedPong = data;
+    else this.#write(PONG, data);
+    this.tell("ping", data);
+  }
+
+  /** RFC 6455, 5.5.1 and 7.1.1. */
+  #onClose(code: number, reason: string): void {
+    this.#received = { code, reason };
+    this.outbox.close();
+    this.inbox.end();
+    if (!this.#sentClose) {
+      this.#farewell = code === NO_CODE ? empty : closePayload(code, "");
+    }
+    this.#wind();
+    this.#sayClose();
+    if (!this.#client) this.#writer.end();
+  }
+
+  /** The peer's FIN. */
+  #onEnd(): void {
+    if (this.#received !== undefined || this.#failure !== undefined) {
+      this.#writer.end();
+      return;
+    }
+    this.#lost(new ClosedError("The WebSocket's peer ended without a Close"));
+    this.#transport.destroy();
+  }
+
+  #lost(error: NetError): void {
+    this.#failure = { code: ABNORMAL, error };
+    this.cut ??= error;
+    this.closing = true;
+    this.#reader.stop();
+    this.inbox.end(error);
+    this.outbox.close();
+  }
+
+  #onDrain(): void {
+    this.#writer.drained();
+    if (this.#owedPong !== undefined && !this.full) {
+      const data = this.#owedPong;
+      this.#owedPong = undefined;
+      this.#write(PONG, data);
+    }
+    this.drained();
+    this.#sayClose();
+  }
+
+  #onOver(error: NetError | undefined): void {
+    if (this.#received === undefined && this.#failure === undefined) {
+      this.#lost(
+        error ?? new ClosedError("The WebSocket was cut off without a Close"),
+      );
+    }
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    this.#watch?.stop();
+    this.#writer.drop();
+    this.over(
+      this.#failure === undefined ? { clean: true, ...this.#received! } : {
+        clean: false,
+        code: this.#received?.code ?? this.#failure.code,
+        reason: this.#received?.reason ?? "",
+        error: this.#failure.error,
+      },
+    );
+  }
+}
