@@ -1,0 +1,215 @@
+import * as net from "node:net";
+import type { NetError } from "../streams/errors.ts";
+import type { Address } from "../streams/types.ts";
+import { connectError, cutError, listenError } from "./_errors.ts";
+import type {
+  DialOptions,
+  ListenEvents,
+  ListenOptions,
+  RuntimeServer,
+  TcpRuntime,
+} from "./_runtime.ts";
+import type { Transport, TransportEvents } from "./_transport.ts";
+
+/** What is used of `net.Socket`: spelled out, for no runtime has all types. */
+type NetSocket = net.Socket & { resetAndDestroy?(): void };
+
+function tcpAddress(hostname = "", port = 0): Address {
+  return { transport: "tcp", hostname, port };
+}
+
+/** A `net.Socket` as a transport: Node's, and wherever node:net is better. */
+export class NodeTransport implements Transport {
+  readonly remoteAddress: Address;
+  readonly localAddress: Address;
+  readonly #socket: NetSocket;
+  #events: TransportEvents | undefined;
+  #error: NetError | undefined;
+  #over = false;
+  #closed = false;
+  #blocked = false;
+  #ended = false;
+
+  constructor(socket: net.Socket, path?: string) {
+    this.#socket = socket;
+    this.remoteAddress = path === undefined
+      ? tcpAddress(socket.remoteAddress, socket.remotePort)
+      : { transport: "unix", path };
+    this.localAddress = path === undefined
+      ? tcpAddress(socket.localAddress, socket.localPort)
+      : { transport: "unix", path };
+    socket.on("error", (error) => {
+      this.#error ??= cutError(error, this.remoteAddress);
+    });
+    socket.on("close", () => {
+      this.#over = true;
+      this.#closed = true;
+      this.#events?.close(this.#error);
+    });
+    socket.on("end", () => {
+      this.#ended = true;
+      if (!this.#over) this.#events?.end();
+    });
+  }
+
+  get raw(): unknown {
+    return this.#socket;
+  }
+
+  get pending(): number {
+    return this.#over ? 0 : this.#socket.writableLength;
+  }
+
+  attach(events: TransportEvents): void {
+    const first = this.#events === undefined;
+    this.#events = events;
+    if (!first) return;
+    if (this.#closed) {
+      queueMicrotask(() => this.#events!.close(this.#error));
+      return;
+    }
+    this.#socket.on("data", (chunk: Uint8Array) => {
+      if (!this.#over) this.#events!.data(chunk);
+    });
+    this.#socket.resume();
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (this.#over) return true;
+    this.#socket.write(bytes, this.#onWritten);
+    // What the kernel took at once is gone from the stream by now.
+    this.#blocked = this.#socket.writableLength > 0;
+    return !this.#blocked;
+  }
+
+  readonly #onWritten = (): void => {
+    if (!this.#blocked || this.#socket.writableLength > 0) return;
+    this.#blocked = false;
+    if (!this.#over) this.#events?.drain();
+  };
+
+  end(): void {
+    if (!this.#over) this.#socket.end();
+  }
+
+  destroy(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#socket.destroy();
+  }
+
+  reset(): void {
+    if (this.#over) return;
+    this.#over = true;
+    if (this.#socket.resetAndDestroy !== undefined) {
+      this.#socket.resetAndDestroy();
+    } else this.#socket.destroy();
+  }
+
+  pause(): void {
+    if (!this.#over && !this.#ended) this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#over) this.#socket.resume();
+  }
+
+  setNoDelay(on: boolean): void {
+    if (!this.#over) this.#socket.setNoDelay(on);
+  }
+
+  setKeepAlive(on: boolean, delay?: number): void {
+    if (!this.#over) this.#socket.setKeepAlive(on, delay);
+  }
+
+  ref(): void {
+    this.#socket.ref();
+  }
+
+  unref(): void {
+    this.#socket.unref();
+  }
+}
+
+function listen(
+  options: ListenOptions,
+  events: ListenEvents,
+): Promise<RuntimeServer> {
+  const { hostname, port, path, backlog, reusePort } = options;
+  const wanted: Address = path === undefined
+    ? tcpAddress(hostname, port)
+    : { transport: "unix", path };
+  const server = net.createServer(
+    { allowHalfOpen: true, pauseOnConnect: true, noDelay: true },
+    (socket) => events.connection(new NodeTransport(socket, path)),
+  );
+  return new Promise((resolve, reject) => {
+    const refuse = (error: Error) => reject(listenError(error, wanted));
+    server.once("error", refuse);
+    const where = path === undefined ? { host: hostname, port } : { path };
+    server.listen({ ...where, backlog, reusePort }, () => {
+      server.removeListener("error", refuse);
+      server.on("error", (error) => events.error(listenError(error, wanted)));
+      const bound = server.address();
+      resolve({
+        address: bound !== null && typeof bound === "object"
+          ? tcpAddress(bound.address, bound.port)
+          : wanted,
+        raw: server,
+        close() {
+          // Its own promise waits for every connection; the port is free now.
+          server.close();
+          return Promise.resolve();
+        },
+        updateTls() {
+          throw new TypeError("Cannot update TLS: this server has none");
+        },
+        ref: () => void server.ref(),
+        unref: () => void server.unref(),
+      });
+    });
+  });
+}
+
+function connect(options: DialOptions): Promise<Transport> {
+  const { hostname, port, path, localAddress, signal } = options;
+  const address: Address = path === undefined
+    ? tcpAddress(hostname, port)
+    : { transport: "unix", path };
+  if (signal?.aborted) return Promise.reject(signal.reason);
+  return new Promise((resolve, reject) => {
+    const socket = net.connect({
+      ...(path === undefined
+        ? { host: hostname, port: port!, localAddress }
+        : { path }),
+      allowHalfOpen: true,
+      noDelay: true,
+    });
+    socket.pause();
+    const settle = () => {
+      signal?.removeEventListener("abort", abort);
+      socket.removeListener("error", refuse);
+      socket.removeListener("connect", accept);
+    };
+    const abort = () => {
+      settle();
+      socket.on("error", () => {});
+      socket.destroy();
+      reject(signal!.reason);
+    };
+    const refuse = (error: Error) => {
+      settle();
+      reject(connectError(error, address));
+    };
+    const accept = () => {
+      settle();
+      resolve(new NodeTransport(socket, path));
+    };
+    signal?.addEventListener("abort", abort, { once: true });
+    socket.once("error", refuse);
+    socket.once("connect", accept);
+  });
+}
+
+/** TCP on node:net. */
+export const runtime: TcpRuntime = { listen, connect };
