@@ -29,6 +29,8 @@ export interface NativeExchange {
       options: { headers?: Headers; data: NativeSocketEvents },
     ): boolean;
   };
+  /** Bun: bytes of a message at most, its `maxPayloadLength`. */
+  readonly maxMessageSize?: number;
 }
 
 /**

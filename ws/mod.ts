@@ -1,0 +1,32 @@
+/**
+ * WebSocket (RFC 6455), server side and client: messages with honest
+ * backpressure, on every runtime by the same codec.
+ *
+ * @example
+ * ```ts
+ * import { http, ws } from "@sluice/net";
+ *
+ * await using server = await http.serve((request) =>
+ *   ws.upgrade(request, async (socket) => {
+ *     for await (const message of socket) await socket.send(message);
+ *   }), { port: 0 });
+ *
+ * const socket = await ws.connect(server.url);
+ * await socket.send("Hello");
+ * console.log(await socket.receive());
+ * await socket.close();
+ * ```
+ *
+ * @module
+ */
+export { isUpgrade } from "./is_upgrade.ts";
+export { upgrade } from "./upgrade.ts";
+export type {
+  ConnectOptions,
+  Listener,
+  Message,
+  Socket,
+  SocketOptions,
+  UpgradeOptions,
+  WebSocketCloseInfo,
+} from "./types.ts";

@@ -1,0 +1,94 @@
+import { exchangeOf } from "../http/_exchange.ts";
+import type { Exchange } from "../http/_exchange.ts";
+import { takeoverResponse } from "../http/_takeover.ts";
+import { upgradeBun } from "./_bun.ts";
+import { GOING_AWAY } from "./_codes.ts";
+import { upgradeDeno } from "./_deno.ts";
+import { answer } from "./_handshake.ts";
+import { limitsOf } from "./_options.ts";
+import type { BaseSocket, SocketInit } from "./_socket.ts";
+import type { Listener, Socket, UpgradeOptions } from "./types.ts";
+import { WireSocket } from "./_wire_socket.ts";
+
+/**
+ * Makes the response that turns a request into a WebSocket: return it from
+ * the handler of `http.serve`. A request that is no proper handshake gets a
+ * response that says so (400, 403, 405 or 426), and its handler is not run.
+ *
+ * The handler's lifetime is the socket's: when its promise resolves the
+ * socket is closed with 1000, when it rejects with 1011, and the server's
+ * `onError` hears of it.
+ *
+ * @example
+ * ```ts
+ * import { http, ws } from "@sluice/net";
+ *
+ * await using server = await http.serve((request) =>
+ *   ws.upgrade(request, async (socket) => {
+ *     for await (const message of socket) await socket.send(message);
+ *   }), { port: 0 });
+ * ```
+ *
+ * @param request The very request that the handler was given.
+ * @param handler A function over the socket, or callbacks.
+ * @param options Subprotocols, origins, limits.
+ * @returns What to return from the handler.
+ */
+export function upgrade(
+  request: Request,
+  handler: ((socket: Socket) => unknown) | Listener,
+  options: UpgradeOptions = {},
+): Response {
+  const exchange = exchangeOf(request);
+  if (exchange === undefined) {
+    throw new TypeError(
+      `Cannot upgrade: not a request that a handler of http.serve was given, or a copy of one: ${request.url}`,
+    );
+  }
+  if (
+    typeof handler !== "function" &&
+    (typeof handler !== "object" || handler === null)
+  ) {
+    throw new TypeError(
+      `Cannot upgrade: the handler is neither a function nor a listener: ${handler}`,
+    );
+  }
+  const limits = limitsOf(options, "upgrade");
+  const { context, engine, native } = exchange;
+  const given = answer(request, context.protocol, options);
+  if ("refusal" in given) return given.refusal;
+  const init: SocketInit = {
+    limits,
+    listener: typeof handler === "function" ? undefined : handler,
+    protocol: given.protocol,
+    // http: is ws:, https: is wss:.
+    url: `ws${request.url.slice("http".length)}`,
+    remoteAddress: context.remoteAddress,
+    report: (error) => exchange.report(error),
+  };
+  if (engine !== "wire") {
+    if (native === undefined) {
+      throw new TypeError(`Cannot upgrade: not on this engine: ${engine}`);
+    }
+    const upgradeNative = engine === "deno" ? upgradeDeno : upgradeBun;
+    return upgradeNative(native, given.headers, init, (socket) => {
+      adopt(exchange, socket);
+      socket.run(handler);
+    });
+  }
+  return takeoverResponse(101, given.headers, {
+    start(transport, head) {
+      const socket = new WireSocket(transport, false, init);
+      adopt(exchange, socket);
+      socket.start(handler, head);
+    },
+    abandon() {},
+  });
+}
+
+/** The server closes its sockets when it closes, and waits for them. */
+function adopt(exchange: Exchange, socket: BaseSocket): void {
+  exchange.context.waitUntil(socket.closed);
+  const withdraw = exchange.onShutdown(() => void socket.close(GOING_AWAY));
+  socket.closed.then(withdraw);
+}
