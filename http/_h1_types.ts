@@ -49,6 +49,12 @@ export interface H1Events<Head> {
   end(trailers: Fields | undefined): void;
 }
 
+/** What a reader of responses tells. */
+export interface H1ResponseEvents extends H1Events<ResponseHead> {
+  /** An informational response (1xx but 101); the real one follows. */
+  inform?(head: ResponseHead): void;
+}
+
 /** Bounds of a reader, in bytes. */
 export interface H1Limits {
   /** The whole header block. */

@@ -1,0 +1,556 @@
+import { ChunkLine } from "./_h1_chunked.ts";
+import { bareCr, H1Error, showByte, showText } from "./_h1_error.ts";
+import { decodeLatin1, knownName, TOKEN, VALUE } from "./_h1_tables.ts";
+import type { Fields, Framing, H1Events, H1Limits } from "./_h1_types.ts";
+
+/** Where in a message the reader is. */
+export type H1Phase = "start" | "head" | "body" | "trailer";
+
+// States below FIELD_START are of the start line; the subclasses know them.
+/** Between two messages. */
+export const START = 0;
+export const FIELD_START = 16;
+const NAME = 17;
+const PADDING = 18;
+const CONTENT = 19;
+const CONTENT_LF = 20;
+const LAST_LF = 21;
+/** All of a field section has been seen. */
+const SECTION_END = 22;
+const END = 32;
+const LENGTH = 33;
+const CLOSE = 34;
+const SIZE = 40;
+const CHUNK = 42;
+const CHUNK_CR = 43;
+const CHUNK_LF = 44;
+/** Nothing is read any more: an error, or the bytes belong to another. */
+const OVER = 99;
+
+const EMPTY = new Uint8Array(0);
+
+/** Fields that make no sense or do harm behind a body (RFC 9110, 6.5.1). */
+const NOT_IN_TRAILERS = new Set(
+  ("content-length transfer-encoding host connection keep-alive te trailer " +
+    "upgrade expect proxy-connection content-encoding content-type " +
+    "content-range content-location authorization proxy-authorization " +
+    "proxy-authenticate www-authenticate cookie set-cookie cache-control " +
+    "max-forwards pragma range if-match if-none-match if-modified-since " +
+    "if-unmodified-since if-range age expires date location retry-after " +
+    "vary warning forwarded x-forwarded-for x-forwarded-host " +
+    "x-forwarded-proto").split(" "),
+);
+
+/**
+ * What readers of requests and of responses have in common: a machine that
+ * looks at every byte once, may be fed any pieces, and comes to the same
+ * result for each way of cutting the input. Pure: no I/O, no timers.
+ */
+export abstract class H1Reader<Head> {
+  protected readonly events: H1Events<Head>;
+  protected readonly limits: H1Limits;
+  /** State of the machine; subclasses move it within the start line. */
+  protected state: number = START;
+  /** Offsets of the fields: name start, name end, value start, value end. */
+  protected readonly spans: number[] = [];
+  /** Their names, when they are well known. */
+  protected readonly names: (string | undefined)[] = [];
+  /** Whether obs-fold is taken for white space (RFC 9112, 5.2). */
+  protected readonly unfold: boolean = false;
+
+  #stopped = false;
+  #running = false;
+  #input: Uint8Array = EMPTY;
+  #next = 0;
+  #cut = false;
+  #kept: Uint8Array[] = [];
+  #carry: Uint8Array = EMPTY;
+  #carried = 0;
+  #sectionStart = 0;
+  #sectionLimit = 0;
+  #trailing = false;
+  #folded = false;
+  #tokenStart = 0;
+  #nameEnd = 0;
+  #hash = 0;
+  #known: string | undefined;
+  #left = 0;
+  #line: ChunkLine | undefined;
+
+  constructor(events: H1Events<Head>, limits: H1Limits) {
+    this.events = events;
+    this.limits = limits;
+  }
+
+  /** Whether it waits for `resume`. */
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  /** Where it is: between messages, in a head, a body, its trailers. */
+  get phase(): H1Phase {
+    if (this.#trailing) return "trailer";
+    const state = this.state;
+    if (state <= START + 1) return "start";
+    return state < END ? "head" : "body";
+  }
+
+  /**
+   * Parses what it can; events are called from within. Throws an `H1Error`
+   * on a violation: nothing after it counts. What comes while it is stopped
+   * is kept.
+   */
+  feed(chunk: Uint8Array): void {
+    if (this.state === OVER || chunk.length === 0) return;
+    if (this.#stopped || this.#running) {
+      this.#kept.push(chunk);
+    } else {
+      this.#run(chunk);
+      if (this.#kept.length > 0) this.#goOn();
+    }
+  }
+
+  /** From within an event: stops after it. The rest is kept. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** Goes on with what was kept; then with a FIN that came meanwhile. */
+  resume(): void {
+    if (!this.#stopped) return;
+    this.#stopped = false;
+    if (this.#running || this.state === OVER) return;
+    this.#run(this.#kept.shift() ?? EMPTY);
+    this.#goOn();
+    if (this.#cut && !this.#stopped) this.finish();
+  }
+
+  #goOn(): void {
+    while (!this.#stopped && this.#kept.length > 0) {
+      this.#run(this.#kept.shift()!);
+    }
+  }
+
+  /** Takes the bytes that were kept; the reader reads no more. */
+  rest(): Uint8Array {
+    const kept = this.#kept;
+    if (this.#running && this.#next < this.#input.length) {
+      kept.unshift(this.#input.subarray(this.#next));
+    }
+    this.#kept = [];
+    this.#carry = EMPTY;
+    this.state = OVER;
+    if (kept.length === 1) return kept[0];
+    const rest = new Uint8Array(kept.reduce((n, chunk) => n + chunk.length, 0));
+    let offset = 0;
+    for (const chunk of kept) {
+      rest.set(chunk, offset);
+      offset += chunk.length;
+    }
+    return rest;
+  }
+
+  /** The peer's FIN. Throws an `H1Error` when it cuts a message. */
+  finish(): void {
+    if (this.state === OVER) return;
+    this.#cut = true;
+    if (this.#stopped || this.#running) return;
+    if (this.state === CLOSE) {
+      this.#leave();
+      this.events.end(undefined);
+    } else if (this.phase !== "start") {
+      const phase = this.phase;
+      this.state = OVER;
+      throw new H1Error(
+        400,
+        `Cannot read the message: the connection ended in its ${phase}`,
+        "ERR_TRUNCATED",
+      );
+    }
+  }
+
+  /** Reads on in the start line, in `buffer` from `pos`; gives where it came. */
+  protected abstract startLine(
+    buffer: Uint8Array,
+    base: number,
+    pos: number,
+    end: number,
+  ): number;
+
+  /**
+   * The head is whole. Checks it, tells it, and says how the body is framed;
+   * `undefined` when the reader is to stop here (a tunnel begins).
+   */
+  protected abstract complete(text: string): Framing | undefined;
+
+  /** Whether the message that ends is one that nobody is told the end of. */
+  protected get silentEnd(): boolean {
+    return false;
+  }
+
+  /** A message is over; the next one begins with its start line. */
+  protected reset(): void {}
+
+  /** The start line is over: fields begin at this offset of the head. */
+  protected beginFields(offset: number): void {
+    this.state = FIELD_START;
+    this.#beginSection(offset, this.limits.header);
+  }
+
+  #beginSection(offset: number, limit: number): void {
+    this.#sectionStart = offset;
+    this.#sectionLimit = limit;
+    this.#folded = false;
+    this.spans.length = 0;
+    this.names.length = 0;
+  }
+
+  /** Fields of the section just read, from its text. */
+  protected fieldsOf(text: string): Fields {
+    const spans = this.spans;
+    const names = this.names;
+    const count = names.length;
+    const fields: Fields = new Array(count * 2);
+    for (let i = 0, s = 0, f = 0; i < count; i++, s += 4, f += 2) {
+      fields[f] = names[i] ?? text.slice(spans[s], spans[s + 1]).toLowerCase();
+      fields[f + 1] = text.slice(spans[s + 2], spans[s + 3]);
+    }
+    if (this.#folded) {
+      for (let f = 1; f < fields.length; f += 2) fields[f] = flat(fields[f]);
+    }
+    return fields;
+  }
+
+  #run(chunk: Uint8Array): void {
+    this.#running = true;
+    this.#input = chunk;
+    let pos = 0;
+    try {
+      while (!this.#stopped) {
+        const state = this.state;
+        if (state === END) {
+          this.#next = pos;
+          const silent = this.silentEnd;
+          this.#leave();
+          if (!silent) this.events.end(undefined);
+        } else if (pos === chunk.length || state === OVER) {
+          break;
+        } else if (state < END) {
+          pos = this.#section(chunk, pos);
+        } else if (state === LENGTH || state === CHUNK) {
+          pos = this.#counted(chunk, pos);
+        } else if (state === CLOSE) {
+          const from = pos;
+          pos = this.#next = chunk.length;
+          this.events.data(from === 0 ? chunk : chunk.subarray(from));
+        } else {
+          pos = this.#chunked(chunk, pos);
+        }
+      }
+    } catch (error) {
+      this.state = OVER;
+      this.#kept = [];
+      this.#carry = EMPTY;
+      throw error;
+    } finally {
+      this.#running = false;
+      this.#input = EMPTY;
+    }
+    if (pos < chunk.length && this.state !== OVER) {
+      this.#kept.unshift(pos === 0 ? chunk : chunk.subarray(pos));
+    }
+  }
+
+  /** Back to the start: the next message may come. */
+  #leave(): void {
+    this.state = START;
+    this.#trailing = false;
+    this.reset();
+  }
+
+  // Heads and trailers: read in one piece, carried over when they are cut.
+
+  #section(chunk: Uint8Array, pos: number): number {
+    let buffer = chunk;
+    let base = pos;
+    let from = pos;
+    let end = chunk.length;
+    if (this.#carried > 0) {
+      from = this.#carried;
+      this.#carryOn(chunk, pos);
+      buffer = this.#carry;
+      base = 0;
+      end = this.#carried;
+    }
+    let at = from;
+    if (this.state < FIELD_START) {
+      at = this.startLine(buffer, base, at, end);
+      // An empty line before the request is no part of its head.
+      if (this.state === START) {
+        this.#carried = 0;
+        return pos + (at - from);
+      }
+    }
+    if (this.state >= FIELD_START) at = this.#fields(buffer, base, at, end);
+    if (this.state !== SECTION_END) {
+      if (buffer === chunk) this.#carryOn(chunk, pos);
+      return chunk.length;
+    }
+    const text = decodeLatin1(buffer, base, at);
+    this.#carry = EMPTY;
+    this.#carried = 0;
+    this.#next = pos + (at - from);
+    if (this.#trailing) {
+      this.#endTrailers(text);
+    } else {
+      // Whoever looks at the phase from within the event is behind the head.
+      this.state = END;
+      const framing = this.complete(text);
+      if (framing === undefined) this.#stopped = true;
+      else if (this.state !== OVER) this.#begin(framing);
+    }
+    return pos + (at - from);
+  }
+
+  #begin(framing: Framing): void {
+    switch (framing.kind) {
+      case "length":
+        this.#left = framing.length;
+        this.state = framing.length === 0 ? END : LENGTH;
+        break;
+      case "chunked":
+        this.#line ??= new ChunkLine(this.limits.trailer);
+        this.#line.begin();
+        this.state = SIZE;
+        break;
+      case "close":
+        this.state = CLOSE;
+        break;
+      default:
+        this.state = END;
+    }
+  }
+
+  #carryOn(chunk: Uint8Array, pos: number): void {
+    const size = this.#carried + chunk.length - pos;
+    if (size > this.#carry.length) {
+      const grown = new Uint8Array(Math.max(256, size, this.#carry.length * 2));
+      grown.set(this.#carry.subarray(0, this.#carried));
+      this.#carry = grown;
+    }
+    this.#carry.set(pos === 0 ? chunk : chunk.subarray(pos), this.#carried);
+    this.#carried = size;
+  }
+
+  #fields(
+    buffer: Uint8Array,
+    base: number,
+    pos: number,
+    end: number,
+  ): number {
+    const bound = base + this.#sectionStart + this.#sectionLimit;
+    const stop = end < bound ? end : bound;
+    let c = 0;
+    for (;;) {
+      if (pos >= stop) {
+        if (pos < end) throw this.#tooLarge();
+        return pos;
+      }
+      switch (this.state) {
+        case FIELD_START:
+          c = buffer[pos];
+          if (TOKEN[c] !== 0) {
+            this.#startField();
+            this.#tokenStart = pos - base;
+            this.#hash = 0;
+            this.state = NAME;
+          } else if (c === 0x0d) {
+            this.state = LAST_LF;
+            pos++;
+          } else {
+            this.#startOdd(c);
+          }
+          break;
+        case NAME: {
+          let hash = this.#hash;
+          while (pos < stop && (c = TOKEN[buffer[pos]]) !== 0) {
+            hash = (Math.imul(hash, 31) + c) | 0;
+            pos++;
+          }
+          this.#hash = hash;
+          if (pos === stop) break;
+          c = buffer[pos];
+          if (c !== 0x3a) {
+            // White space before the colon, too (RFC 9112, 5.1).
+            throw new H1Error(
+              400,
+              `Cannot read a field name: it holds ${showByte(c)}`,
+            );
+          }
+          const start = base + this.#tokenStart;
+          this.#known = knownName(buffer, start, pos, hash);
+          this.#nameEnd = pos - base;
+          pos++;
+          this.state = PADDING;
+          break;
+        }
+        case PADDING:
+          while (pos < stop && ((c = buffer[pos]) === 0x20 || c === 0x09)) {
+            pos++;
+          }
+          if (pos === stop) break;
+          this.names.push(this.#known);
+          this.spans.push(this.#tokenStart, this.#nameEnd);
+          this.#tokenStart = pos - base;
+          this.state = CONTENT;
+          // falls through: it is the common way
+        case CONTENT:
+          while (pos < stop && VALUE[buffer[pos]] === 1) pos++;
+          if (pos === stop) break;
+          c = buffer[pos];
+          if (c !== 0x0d) {
+            // A bare LF, too (RFC 9112, 2.2).
+            throw new H1Error(
+              400,
+              `Cannot read a field value: it holds ${showByte(c)}`,
+            );
+          }
+          this.#endField(buffer, base, pos);
+          pos++;
+          this.state = CONTENT_LF;
+          break;
+        case CONTENT_LF:
+        case LAST_LF:
+          if (buffer[pos] !== 0x0a) throw bareCr();
+          pos++;
+          if (this.state === LAST_LF) {
+            this.state = SECTION_END;
+            return pos;
+          }
+          this.state = FIELD_START;
+      }
+    }
+  }
+
+  #startField(): void {
+    if (this.names.length >= this.limits.fields) {
+      throw new H1Error(
+        431,
+        `Cannot read the fields: more than ${this.limits.fields}`,
+        "ERR_SIZE_LIMIT",
+      );
+    }
+  }
+
+  #endField(buffer: Uint8Array, base: number, pos: number): void {
+    const start = base + this.#tokenStart;
+    while (
+      pos > start && (buffer[pos - 1] === 0x20 || buffer[pos - 1] === 0x09)
+    ) {
+      pos--;
+    }
+    this.spans.push(this.#tokenStart, pos - base);
+  }
+
+  #startOdd(c: number): void {
+    const blank = c === 0x20 || c === 0x09;
+    if (!blank || !this.unfold || this.#trailing || this.names.length === 0) {
+      throw new H1Error(
+        400,
+        blank
+          ? "Cannot read the fields: a line begins with white space"
+          : `Cannot read a field name: it holds ${showByte(c)}`,
+      );
+    }
+    // The line goes on with the value of the one before.
+    this.spans.pop();
+    this.#tokenStart = this.spans.pop()!;
+    this.#folded = true;
+    this.state = CONTENT;
+  }
+
+  #tooLarge(): H1Error {
+    return new H1Error(
+      431,
+      this.#trailing
+        ? `Cannot read the trailers: more than ${this.limits.trailer} bytes`
+        : `Cannot read the fields: more than ${this.limits.header} bytes`,
+      "ERR_SIZE_LIMIT",
+    );
+  }
+
+  // Bodies.
+
+  /** Content of known length: a body, or a chunk of one. */
+  #counted(chunk: Uint8Array, pos: number): number {
+    const left = this.#left;
+    const size = chunk.length - pos;
+    const data = size > left
+      ? chunk.subarray(pos, pos + left)
+      : pos === 0
+      ? chunk
+      : chunk.subarray(pos);
+    this.#left = left - data.length;
+    if (this.#left === 0) this.state = this.state === LENGTH ? END : CHUNK_CR;
+    this.#next = pos + data.length;
+    this.events.data(data);
+    return pos + data.length;
+  }
+
+  /** All of the chunked coding but the data (RFC 9112, 7.1). */
+  #chunked(chunk: Uint8Array, pos: number): number {
+    const line = this.#line!;
+    for (; pos < chunk.length; pos++) {
+      const c = chunk[pos];
+      switch (this.state) {
+        case SIZE:
+          if (!line.step(c)) continue;
+          this.#left = line.size;
+          if (line.size === 0) {
+            this.#trailing = true;
+            this.state = FIELD_START;
+            this.#beginSection(0, this.limits.trailer - line.extra);
+          } else {
+            this.state = CHUNK;
+          }
+          return pos + 1;
+        case CHUNK_CR:
+          if (c !== 0x0d) throw badChunk(c);
+          this.state = CHUNK_LF;
+          continue;
+        case CHUNK_LF:
+          if (c !== 0x0a) throw bareCr();
+          line.next();
+          this.state = SIZE;
+      }
+    }
+    return pos;
+  }
+
+  #endTrailers(text: string): void {
+    const trailers = this.fieldsOf(text);
+    for (let i = 0; i < trailers.length; i += 2) {
+      if (NOT_IN_TRAILERS.has(trailers[i])) {
+        throw new H1Error(
+          400,
+          `Cannot take a trailer: ${showText(trailers[i])} is not allowed`,
+        );
+      }
+    }
+    this.#leave();
+    this.events.end(trailers.length === 0 ? undefined : trailers);
+  }
+}
+
+/** A value with its obs-folds turned into single spaces. */
+function flat(value: string): string {
+  if (!value.includes("\r\n")) return value;
+  return value.split("\r\n").map((line) => line.trim()).join(" ").trim();
+}
+
+function badChunk(c: number): H1Error {
+  return new H1Error(
+    400,
+    `Cannot read a chunk: ${showByte(c)} follows in place of CR LF`,
+  );
+}
