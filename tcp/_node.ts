@@ -68,9 +68,15 @@ export class NodeTransport implements Transport {
       queueMicrotask(() => this.#events!.close(this.#error));
       return;
     }
-    this.#socket.on("data", (chunk: Uint8Array) => {
-      if (!this.#over) this.#events!.data(chunk);
-    });
+    this.#socket.on(
+      "data",
+      ({ buffer, byteOffset, byteLength }: Uint8Array) => {
+        // A plain Uint8Array, as everywhere: Buffer has other methods.
+        if (!this.#over) {
+          this.#events!.data(new Uint8Array(buffer, byteOffset, byteLength));
+        }
+      },
+    );
     this.#socket.resume();
   }
 

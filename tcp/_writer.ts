@@ -1,9 +1,14 @@
+import { Ring } from "../streams/_ring.ts";
 import type { Transport } from "./_transport.ts";
 
-/** Chunks up to this size are copied together; larger ones go as they are. */
-const COPY_LIMIT = 16 * 1024;
-/** Bytes gathered into one write at most. */
+/** Size of the buffers that small writes are gathered in. */
 const GATHER = 64 * 1024;
+/** Chunks up to this size are gathered; larger ones go down as they are. */
+const COPY_LIMIT = 16 * 1024;
+/** Gathering buffers kept for the next writer that needs one. */
+const POOL = 32;
+
+const pool: Uint8Array[] = [];
 
 /**
  * Writes to a transport. What is written in one turn of the event loop goes
@@ -13,8 +18,14 @@ const GATHER = 64 * 1024;
 export class Writer {
   readonly #transport: Transport;
   readonly #highWaterMark: number;
-  #chunks: Uint8Array[] = [];
+  /** Whole chunks, before the tail. */
+  readonly #chunks = new Ring<Uint8Array>();
+  /** Where small writes are gathered: the last chunk, still open. */
+  #tail: Uint8Array | undefined;
+  #used = 0;
   #queued = 0;
+  /** A gathering buffer that the transport has until `drained`. */
+  #lent: Uint8Array | undefined;
   #blocked = false;
   #scheduled = false;
   #ending = false;
@@ -30,7 +41,7 @@ export class Writer {
     return this.#queued + this.#transport.pending;
   }
 
-  /** Whether to hold until `drained` gives `true`. */
+  /** Whether to hold until `drained` has made room. */
   get full(): boolean {
     return this.buffered >= this.#highWaterMark;
   }
@@ -40,11 +51,30 @@ export class Writer {
     return this.#ending;
   }
 
-  /** Takes bytes; they leave at the end of this turn, or with `flush`. */
+  /** Whether nothing of ours is left outside the kernel. */
+  get idle(): boolean {
+    return this.#queued === 0 && this.#transport.pending === 0;
+  }
+
+  /**
+   * Takes bytes; they leave at the end of this turn, or with `flush`. A chunk
+   * of over 16 KiB is not copied and must not be changed from now on.
+   */
   write(bytes: Uint8Array): void {
-    if (this.#over || this.#ending || bytes.byteLength === 0) return;
-    this.#chunks.push(bytes);
-    this.#queued += bytes.byteLength;
+    const size = bytes.byteLength;
+    if (size === 0 || this.#over || this.#ending) return;
+    if (size <= COPY_LIMIT) {
+      if (this.#tail === undefined || GATHER - this.#used < size) {
+        this.#seal();
+        this.#tail = pool.pop() ?? new Uint8Array(GATHER);
+      }
+      this.#tail.set(bytes, this.#used);
+      this.#used += size;
+    } else {
+      this.#seal();
+      this.#chunks.push(bytes);
+    }
+    this.#queued += size;
     if (this.#blocked || this.#scheduled) return;
     this.#scheduled = true;
     queueMicrotask(() => {
@@ -55,18 +85,27 @@ export class Writer {
 
   /** Hands on what is queued, as far as the kernel takes it. */
   flush(): void {
-    if (this.#over || this.#blocked) return;
-    while (this.#chunks.length > 0) {
-      const bytes = this.#gather();
-      this.#queued -= bytes.byteLength;
-      if (!this.#transport.write(bytes)) {
-        this.#blocked = true;
+    while (!this.#over && !this.#blocked) {
+      const chunk = this.#chunks.shift();
+      if (chunk !== undefined) {
+        this.#queued -= chunk.byteLength;
+        this.#blocked = !this.#transport.write(chunk);
+      } else if (this.#used > 0) {
+        const tail = this.#tail!;
+        const used = this.#used;
+        this.#tail = undefined;
+        this.#used = 0;
+        this.#queued -= used;
+        this.#blocked = !this.#transport.write(tail.subarray(0, used));
+        if (this.#blocked) this.#lent = tail;
+        else recycle(tail);
+      } else {
+        if (this.#ending) {
+          this.#over = true;
+          this.#transport.end();
+        }
         return;
       }
-    }
-    if (this.#ending) {
-      this.#over = true;
-      this.#transport.end();
     }
   }
 
@@ -80,44 +119,30 @@ export class Writer {
   /** To be called from the transport's `drain`. */
   drained(): void {
     this.#blocked = false;
+    if (this.#lent !== undefined) {
+      recycle(this.#lent);
+      this.#lent = undefined;
+    }
     this.flush();
   }
 
   /** Drops what is queued: the transport is over. */
   drop(): void {
     this.#over = true;
-    this.#chunks = [];
+    this.#chunks.clear();
+    this.#tail = undefined;
+    this.#used = 0;
     this.#queued = 0;
   }
 
-  /** Whether nothing of ours is left outside the kernel. */
-  get idle(): boolean {
-    return this.#queued === 0 && this.#transport.pending === 0;
+  #seal(): void {
+    if (this.#used === 0) return;
+    this.#chunks.push(this.#tail!.subarray(0, this.#used));
+    this.#tail = undefined;
+    this.#used = 0;
   }
+}
 
-  #gather(): Uint8Array {
-    const chunks = this.#chunks;
-    const first = chunks[0];
-    if (chunks.length === 1 || first.byteLength > COPY_LIMIT) {
-      chunks.shift();
-      return first;
-    }
-    let count = 0;
-    let size = 0;
-    for (const chunk of chunks) {
-      if (chunk.byteLength > COPY_LIMIT || size + chunk.byteLength > GATHER) {
-        break;
-      }
-      size += chunk.byteLength;
-      count++;
-    }
-    const bytes = new Uint8Array(size);
-    let offset = 0;
-    for (let i = 0; i < count; i++) {
-      bytes.set(chunks[i], offset);
-      offset += chunks[i].byteLength;
-    }
-    chunks.splice(0, count);
-    return bytes;
-  }
+function recycle(buffer: Uint8Array): void {
+  if (pool.length < POOL) pool.push(buffer);
 }

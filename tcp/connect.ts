@@ -1,0 +1,96 @@
+import { TcpConnection } from "./_connection.ts";
+import { dial } from "./_dial.ts";
+import { checkAmount, checkKnown, checkPort } from "./_options.ts";
+import type { Connection } from "./types.ts";
+
+/** Whom to connect to, and how. */
+export interface TcpConnectOptions {
+  /** Name or address of the host. @default {"localhost"} */
+  hostname?: string;
+  /** Port, 1 to 65535. */
+  port?: number;
+  /** Path of a Unix socket, in place of hostname and port. */
+  path?: string;
+  /** Address of this machine to connect from. */
+  localAddress?: string;
+  /** Milliseconds until a `TimeoutError`. @default {10_000} */
+  timeout?: number;
+  /** Sends small writes at once (TCP_NODELAY). @default {true} */
+  noDelay?: boolean;
+  /** Probes an idle connection; a number is the delay in ms. @default {false} */
+  keepAlive?: boolean | number;
+  /** Bytes queued either way before backpressure. @default 64 KiB */
+  highWaterMark?: number;
+  /** Bytes that may wait behind ignored backpressure. @default 16 MiB */
+  maxBuffered?: number;
+  /** Gives the attempt up, and destroys the connection later. */
+  signal?: AbortSignal;
+}
+
+const KNOWN = new Set([
+  "hostname",
+  "port",
+  "path",
+  "localAddress",
+  "timeout",
+  "noDelay",
+  "keepAlive",
+  "highWaterMark",
+  "maxBuffered",
+  "signal",
+]);
+
+/**
+ * Connects to a TCP port or a Unix socket.
+ *
+ * Rejects with `ConnectError`, `DnsError` or `TimeoutError` (phase
+ * `"connect"`), with the signal's reason when it aborts, and with `TypeError`
+ * or `RangeError` for options that make no sense.
+ *
+ * @example
+ * ```ts
+ * import { connect, serve } from "@sluice/net/tcp";
+ *
+ * const server = await serve(async (connection) => {
+ *   for await (const chunk of connection) await connection.send(chunk);
+ * }, { hostname: "127.0.0.1", port: 0 });
+ * const { address } = server;
+ * if (address.transport === "tcp") {
+ *   const connection = await connect(address);
+ *   await connection.send("hello");
+ *   console.log(new TextDecoder().decode(await connection.read(5)));
+ *   await connection.close();
+ * }
+ * await server.close();
+ * ```
+ */
+export async function connect(options: TcpConnectOptions): Promise<Connection> {
+  const { transport: _, ...rest } = options as TcpConnectOptions & {
+    transport?: string;
+  };
+  checkKnown(rest, KNOWN, "connect");
+  checkPort(options.port, "connect");
+  checkAmount(options.timeout, "timeout", "connect");
+  checkAmount(options.highWaterMark, "highWaterMark", "connect");
+  checkAmount(options.maxBuffered, "maxBuffered", "connect");
+  if (options.path === undefined && !options.port) {
+    throw new TypeError("Cannot connect: neither port nor path is given");
+  }
+  if (options.path !== undefined && options.port !== undefined) {
+    throw new TypeError("Cannot connect: give either port or path, not both");
+  }
+  const { signal, noDelay = true, keepAlive = false } = options;
+  const transport = await dial(options);
+  if (!noDelay) transport.setNoDelay(false);
+  if (keepAlive !== false) {
+    transport.setKeepAlive(true, keepAlive === true ? undefined : keepAlive);
+  }
+  const connection = new TcpConnection(transport, options);
+  if (signal !== undefined) {
+    const abort = () => connection.destroy(signal.reason);
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
+    connection.closed.then(() => signal.removeEventListener("abort", abort));
+  }
+  return connection;
+}

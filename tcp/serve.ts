@@ -1,0 +1,164 @@
+import { NetError } from "../streams/errors.ts";
+import { TcpConnection } from "./_connection.ts";
+import { loadRuntime } from "./_load.ts";
+import { checkAmount, checkKnown, checkPort } from "./_options.ts";
+import { Carrier } from "./_server.ts";
+import type { Transport } from "./_transport.ts";
+import type { Connection, Server } from "./types.ts";
+
+/** Where to listen, and how. */
+export interface TcpServeOptions {
+  /** Port; `0` takes any free one. */
+  port?: number;
+  /** Address to listen on. @default {"0.0.0.0"} */
+  hostname?: string;
+  /** Path of a Unix socket, in place of hostname and port. */
+  path?: string;
+  /** Connections the kernel queues before they are accepted. @default {511} */
+  backlog?: number;
+  /** Lets several processes listen on the same port. @default {false} */
+  reusePort?: boolean;
+  /** Connections open at a time; one more is closed at once. @default no limit */
+  maxConnections?: number;
+  /** Milliseconds without a byte before a connection is destroyed. @default never */
+  idleTimeout?: number;
+  /** Bytes queued either way before backpressure. @default 64 KiB */
+  highWaterMark?: number;
+  /** Bytes that may wait behind ignored backpressure. @default 16 MiB */
+  maxBuffered?: number;
+  /** Closes the server, gracefully, when it aborts. */
+  signal?: AbortSignal;
+  /**
+   * Told what a handler threw, with its connection, and what went wrong while
+   * accepting. @default nothing is told
+   */
+  onError?: (error: unknown, connection?: Connection) => void;
+}
+
+const KNOWN = new Set([
+  "port",
+  "hostname",
+  "path",
+  "backlog",
+  "reusePort",
+  "maxConnections",
+  "idleTimeout",
+  "highWaterMark",
+  "maxBuffered",
+  "signal",
+  "onError",
+]);
+
+/**
+ * Listens on a TCP port or a Unix socket. The handler's lifetime is the
+ * connection's: when its promise settles the connection is closed, when it
+ * rejects the connection is destroyed and `onError` is told.
+ *
+ * Rejects with a `NetError` whose `code` says why it cannot listen
+ * (`EADDRINUSE`, `EACCES`, …).
+ *
+ * @example
+ * ```ts
+ * import { serve } from "@sluice/net/tcp";
+ *
+ * const server = await serve(async (connection) => {
+ *   for await (const chunk of connection) await connection.send(chunk);
+ * }, { hostname: "127.0.0.1", port: 0 });
+ * await server.close();
+ * ```
+ */
+export async function serve(
+  handler: (connection: Connection) => unknown,
+  options: TcpServeOptions,
+): Promise<Server> {
+  if (typeof handler !== "function") {
+    throw new TypeError(
+      `Cannot serve: the handler must be a function: ${typeof handler}`,
+    );
+  }
+  checkKnown(options, KNOWN, "serve");
+  checkPort(options.port, "serve");
+  for (
+    const name of [
+      "backlog",
+      "maxConnections",
+      "idleTimeout",
+      "highWaterMark",
+      "maxBuffered",
+    ] as const
+  ) checkAmount(options[name], name, "serve");
+  const { port, hostname = "0.0.0.0", path, signal, onError } = options;
+  if (port === undefined && path === undefined) {
+    throw new TypeError("Cannot serve: neither port nor path is given");
+  }
+  if (port !== undefined && path !== undefined) {
+    throw new TypeError("Cannot serve: give either port or path, not both");
+  }
+  signal?.throwIfAborted();
+  const tell = (error: unknown, connection?: Connection) => {
+    try {
+      onError?.(error, connection);
+    } catch {
+      // It was told; what it makes of it is not ours.
+    }
+  };
+  const { listen } = await loadRuntime();
+  signal?.throwIfAborted();
+  const server = new Carrier({
+    maxConnections: options.maxConnections,
+    signal,
+  });
+  const accept = (transport: Transport) => {
+    if (!server.admits()) {
+      transport.attach(ignore);
+      transport.destroy();
+      return;
+    }
+    const connection = new TcpConnection(transport, options);
+    server.carry({
+      closed: connection.closed,
+      get bytesRead() {
+        return connection.bytesRead;
+      },
+      get bytesWritten() {
+        return connection.bytesWritten;
+      },
+      // Its handler finishes it; what it still says is waited for.
+      close() {},
+      destroy: (reason) => connection.destroy(reason),
+    });
+    run(handler, connection, tell);
+  };
+  const listener = await listen(
+    path === undefined
+      ? {
+        hostname,
+        port,
+        backlog: options.backlog,
+        reusePort: options.reusePort,
+      }
+      : { path, backlog: options.backlog },
+    { connection: accept, error: (error: NetError) => tell(error) },
+  );
+  server.start(listener);
+  return server;
+}
+
+const ignore = { data() {}, end() {}, drain() {}, close() {} };
+
+async function run(
+  handler: (connection: Connection) => unknown,
+  connection: TcpConnection,
+  tell: (error: unknown, connection: Connection) => void,
+): Promise<void> {
+  try {
+    await handler(connection);
+  } catch (error) {
+    // A connection that broke under its handler is no error of the handler.
+    const broke = error instanceof NetError && connection.broke(error);
+    connection.destroy(error);
+    if (!broke) tell(error, connection);
+    return;
+  }
+  await connection.close();
+}
