@@ -1,0 +1,185 @@
+import type { NetError } from "../streams/errors.ts";
+import { Ring } from "../streams/_ring.ts";
+import type { MaybePromise } from "../streams/types.ts";
+import { sendError } from "./_errors.ts";
+import { configure, interfaceName, lookup, openDgram } from "./_node.ts";
+import type { Configurable } from "./_node.ts";
+import type {
+  Endpoint,
+  OpenOptions,
+  RuntimeSocket,
+  SocketEvents,
+  UdpRuntime,
+} from "./_runtime.ts";
+
+/** As much of Bun's UDP socket as is used here. */
+interface BunSocket extends Configurable {
+  readonly address: { address: string; port: number };
+  send(data: Uint8Array, port?: number, address?: string): boolean;
+  close(): void;
+  addMembership(group: string, through?: string): void;
+  dropMembership(group: string, through?: string): void;
+}
+
+interface BunOptions {
+  hostname: string;
+  port: number;
+  connect?: Endpoint;
+  binaryType: "uint8array";
+  socket: {
+    data(
+      socket: BunSocket,
+      data: Uint8Array,
+      port: number,
+      address: string,
+    ): void;
+    drain(): void;
+    error(error: unknown): void;
+  };
+}
+
+interface BunGlobal {
+  udpSocket(options: BunOptions): Promise<BunSocket>;
+}
+
+interface Held {
+  data: Uint8Array;
+  hostname: string;
+  port: number;
+  resolve(error: NetError | undefined): void;
+}
+
+class BunRuntimeSocket implements RuntimeSocket {
+  readonly raw: BunSocket;
+  readonly immediate = true;
+  readonly #options: OpenOptions;
+  readonly #events: SocketEvents;
+  /** What the kernel had no room for. */
+  readonly #held = new Ring<Held>();
+  #closed = false;
+
+  constructor(socket: BunSocket, options: OpenOptions, events: SocketEvents) {
+    this.raw = socket;
+    this.#options = options;
+    this.#events = events;
+  }
+
+  get address(): Endpoint {
+    const { address, port } = this.raw.address;
+    return { hostname: address, port };
+  }
+
+  send(
+    data: Uint8Array,
+    hostname: string,
+    port: number,
+  ): MaybePromise<NetError | undefined> {
+    if (this.#held.length === 0) {
+      const sent = this.#transmit(data, hostname, port);
+      if (sent !== false) return sent;
+    }
+    return new Promise((resolve) => {
+      this.#held.push({ data, hostname, port, resolve });
+    });
+  }
+
+  /** `false` when the kernel has no room. */
+  #transmit(
+    data: Uint8Array,
+    hostname: string,
+    port: number,
+  ): NetError | undefined | false {
+    let pending: unknown;
+    for (let tries = 1;; tries++) {
+      try {
+        const sent = this.#options.remote === undefined
+          ? this.raw.send(data, port, hostname)
+          : this.raw.send(data);
+        if (pending !== undefined && this.#options.remote !== undefined) {
+          this.#events.error(pending);
+        }
+        return sent ? undefined : false;
+      } catch (error) {
+        // It may be about an earlier datagram (a pending ICMP error), and
+        // this one did not go out then: the second answer is its own.
+        if (tries === 2) return sendError(error, hostname, port);
+        pending = error;
+      }
+    }
+  }
+
+  /** There is room again. */
+  flush(): void {
+    for (
+      let first = this.#held.peek();
+      first !== undefined && !this.#closed;
+      first = this.#held.peek()
+    ) {
+      const sent = this.#transmit(first.data, first.hostname, first.port);
+      if (sent === false) return;
+      this.#held.shift();
+      first.resolve(sent);
+    }
+  }
+
+  join(group: string, through?: string): void {
+    this.raw.addMembership(group, ...this.#through(through));
+  }
+
+  leave(group: string, through?: string): void {
+    this.raw.dropMembership(group, ...this.#through(through));
+  }
+
+  #through(name: string | undefined): [] | [string] {
+    return name === undefined
+      ? []
+      : [interfaceName(name, this.#options.family)];
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#held.clear();
+    this.raw.close();
+  }
+}
+
+async function open(
+  options: OpenOptions,
+  events: SocketEvents,
+): Promise<RuntimeSocket> {
+  const { Bun } = globalThis as unknown as { Bun: BunGlobal };
+  const { hostname, port, remote } = options;
+  let opened: BunRuntimeSocket | undefined;
+  const socket = await Bun.udpSocket({
+    hostname,
+    port,
+    ...(remote && { connect: remote }),
+    binaryType: "uint8array",
+    socket: {
+      data: (_, data, port, address) => events.message(data, address, port),
+      drain: () => opened?.flush(),
+      // Without a handler an ICMP error would end the process. A socket that
+      // is not connected hears of them here only, and not about whom.
+      error: (error) => {
+        if (remote !== undefined) events.error(error);
+      },
+    },
+  });
+  try {
+    configure(socket, options);
+  } catch (error) {
+    socket.close();
+    throw error;
+  }
+  return opened = new BunRuntimeSocket(socket, options, events);
+}
+
+/** UDP on Bun. Only `node:dgram` can share a port there. */
+export const runtime: UdpRuntime = {
+  open: (options, events) =>
+    options.reuseAddress
+      ? openDgram(options, events, { connect: true })
+      : open(options, events),
+  lookup,
+};

@@ -1,0 +1,536 @@
+import { BaseDuplex, toError, toNetError } from "../streams/_duplex.ts";
+import { refuseWait, Waiter } from "../streams/_waiters.ts";
+import {
+  ClosedError,
+  NetError,
+  SizeLimitError,
+  TimeoutError,
+} from "../streams/errors.ts";
+import type {
+  Address,
+  CloseInfo,
+  MaybePromise,
+  Overflow,
+  Wait,
+} from "../streams/types.ts";
+import {
+  isMulticast,
+  parseIP,
+  sameAddress,
+  show,
+  toSystem,
+  unmapped,
+} from "./_address.ts";
+import { codeOf, udpError } from "./_errors.ts";
+import { Names } from "./_names.ts";
+import { checkHostname, checkInterface, checkPort } from "./_options.ts";
+import type {
+  Endpoint,
+  RuntimeSocket,
+  SocketEvents,
+  UdpRuntime,
+} from "./_runtime.ts";
+import type {
+  Datagram,
+  JoinOptions,
+  OutgoingDatagram,
+  Socket,
+} from "./types.ts";
+
+/** Largest payload: 65,535 less the headers that count (RFC 791, RFC 8200). */
+const MAX_PAYLOAD = { 4: 65_507, 6: 65_527 };
+/** Bytes that may wait for the reader. */
+const MAX_QUEUED = 16 * 1024 * 1024;
+/** Bytes that may wait for the kernel while senders ignore their promises. */
+const MAX_PENDING = 16 * 1024 * 1024;
+/** Datagrams handed over that the runtime has not answered for. */
+const MAX_IN_FLIGHT = 64;
+/** Up to this size bytes are copied so that `send` need not wait. */
+const COPY_LIMIT = 2048;
+/** Addresses remembered. */
+const MAX_ROUTES = 1024;
+/** Longest delay a timer takes. */
+const MAX_TIMEOUT = 2 ** 31 - 1;
+
+const encoder = new TextEncoder();
+
+/** Where datagrams go. */
+interface Route {
+  /** As the system wants it. */
+  readonly address: string;
+  /** Largest payload that can go there. */
+  readonly max: number;
+  /** Size up to which the system has taken a datagram before. */
+  proven: number;
+}
+
+/** A datagram on its way out. */
+interface Packet {
+  readonly data: Uint8Array;
+  readonly hostname: string;
+  readonly port: number;
+  route?: Route;
+  /** Its sender gave up: it must not leave. */
+  withdrawn: boolean;
+  /** The sender need not wait for the system's answer. */
+  fast: boolean;
+  answer: MaybePromise<NetError | undefined>;
+}
+
+/** What `bind` found out. */
+export interface Settings {
+  family: 4 | 6;
+  /** An IP address, IPv4 in its own form. */
+  remote: Endpoint | undefined;
+  capacity: number;
+  overflow: Overflow;
+  /** Interface to join on, when the caller names none. */
+  through: string | undefined;
+  onError: ((error: NetError) => void) | undefined;
+}
+
+/** The one socket of all runtimes, over what `_runtime.ts` describes. */
+export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
+  implements Socket, AsyncDisposable {
+  readonly #settings: Settings;
+  readonly #names: Names;
+  readonly #routes = new Map<string, Route>();
+  readonly #groups = new Set<string>();
+  /** Sends whose outcome is not known yet. */
+  readonly #undecided = new Set<Waiter<boolean, undefined>>();
+  #handle: RuntimeSocket | undefined;
+  #address!: Address;
+  #state: "open" | "closing" | "closed" = "open";
+  #inFlight = 0;
+  #inFlightBytes = 0;
+  #dropped = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #release: (() => void) | undefined;
+
+  constructor(settings: Settings, runtime: UdpRuntime) {
+    // A large datagram counts for several when the capacity is large.
+    const unit = Math.max(1, Math.floor(MAX_QUEUED / settings.capacity));
+    super({
+      size: ({ data }) => Math.max(unit, data.byteLength),
+      high: unit * settings.capacity,
+    }, {
+      full: () => this.#inFlight >= MAX_IN_FLIGHT,
+      accept: (packet) => this.#transmit(packet),
+      size: ({ data }) => data.byteLength,
+      maxPending: () => MAX_PENDING,
+      onOverflow: () =>
+        this.destroy(
+          new SizeLimitError(
+            `Cannot keep more datagrams to send: ${MAX_PENDING} bytes wait`,
+            { limit: MAX_PENDING },
+          ),
+        ),
+    });
+    this.#settings = settings;
+    this.#names = new Names(runtime, settings.family);
+  }
+
+  /** What the runtime reports to. */
+  readonly events: SocketEvents = {
+    message: (data, hostname, port) => this.#arrived(data, hostname, port),
+    error: (error) => this.#failed(error),
+    close: (error) =>
+      this.destroy(error ?? new ClosedError("The raw socket was closed")),
+  };
+
+  /** Gives it the runtime's socket, once, and what ends it from outside. */
+  attach(handle: RuntimeSocket, signal?: AbortSignal): void {
+    this.#handle = handle;
+    const { hostname, port } = handle.address;
+    this.#address = { transport: "udp", hostname: unmapped(hostname), port };
+    if (signal?.aborted) this.destroy(signal.reason);
+    // What came before may have ended it already.
+    if (this.#state === "closed") return handle.close();
+    if (signal === undefined) return;
+    const onAbort = () => this.destroy(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.#release = () => signal.removeEventListener("abort", onAbort);
+  }
+
+  get address(): Address {
+    return this.#address;
+  }
+
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  get raw(): unknown {
+    return this.#handle?.raw;
+  }
+
+  get buffered(): number {
+    return this.outbox.pending + this.#inFlightBytes;
+  }
+
+  #arrived(data: Uint8Array, hostname: string, port: number): void {
+    // Nobody can answer port 0 (RFC 768 allows it to those who want none);
+    // whoever echoes would be rejected, by a stranger's doing.
+    if (this.#state !== "open" || port === 0) return;
+    const { family, remote, overflow, capacity } = this.#settings;
+    const from = family === 6 ? unmapped(hostname) : hostname;
+    // The kernel's own filter begins with the connecting, or is not there.
+    if (
+      remote !== undefined &&
+      (port !== remote.port || !sameAddress(from, remote.hostname))
+    ) return;
+    while (this.inbox.full) {
+      this.#dropped++;
+      if (overflow === "close") {
+        this.destroy(
+          new SizeLimitError(
+            `Cannot queue more datagrams: ${capacity} wait for the reader`,
+            { limit: capacity },
+          ),
+        );
+        return;
+      }
+      if (overflow !== "drop-oldest") return;
+      this.inbox.drop();
+    }
+    this.inbox.push({ data, hostname: from, port });
+  }
+
+  /** The system told of trouble with a datagram that was sent earlier. */
+  #failed(error: unknown): void {
+    const { remote } = this.#settings;
+    const code = codeOf(error);
+    this.#report(
+      error instanceof NetError ? error : new NetError(
+        remote === undefined
+          ? `Cannot receive: ${code}`
+          : `Cannot reach ${show(remote.hostname, remote.port)}: ${code}`,
+        {
+          code,
+          phase: remote === undefined ? "receive" : "send",
+          retryable: true,
+          ...(remote && { address: { transport: "udp", ...remote } }),
+          cause: error,
+        },
+      ),
+    );
+  }
+
+  #report(error: NetError): void {
+    if (this.#state === "closed") return;
+    try {
+      this.#settings.onError?.(error);
+    } catch (thrown) {
+      this.destroy(thrown);
+    }
+  }
+
+  override send(
+    message: OutgoingDatagram,
+    options?: Wait,
+  ): MaybePromise<boolean> {
+    const refused = refuseWait(options);
+    if (refused !== undefined) return refused;
+    if (this.#state !== "open") return false;
+    let packet: Packet;
+    let sent: MaybePromise<boolean>;
+    try {
+      packet = this.#pack(message);
+      sent = packet.route === undefined
+        ? this.#find(packet)
+        : this.#hand(packet);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return sent instanceof Promise ? this.#limit(sent, packet, options) : sent;
+  }
+
+  #pack(message: OutgoingDatagram): Packet {
+    const data = toBytes(message.data);
+    const { hostname, port } = this.#receiver(message);
+    const packet: Packet = {
+      data,
+      hostname,
+      port,
+      route: this.#routes.get(hostname) ?? this.#routeOf(hostname),
+      withdrawn: false,
+      fast: false,
+      answer: undefined,
+    };
+    const max = packet.route?.max ?? MAX_PAYLOAD[6];
+    if (data.byteLength > max) throw tooLarge(packet, max);
+    return packet;
+  }
+
+  #receiver({ hostname, port }: OutgoingDatagram): Endpoint {
+    const { remote } = this.#settings;
+    if (remote === undefined) {
+      if (hostname === undefined || port === undefined) {
+        throw new TypeError(
+          "Cannot send: the datagram needs a hostname and a port, " +
+            "for the socket has no remote",
+        );
+      }
+      checkHostname(hostname, "Cannot send");
+      checkPort(port, 1, "Cannot send");
+      return { hostname, port };
+    }
+    if (
+      (hostname !== undefined && !sameAddress(hostname, remote.hostname)) ||
+      (port !== undefined && port !== remote.port)
+    ) {
+      throw new TypeError(
+        `Cannot send to others than the remote ${
+          show(remote.hostname, remote.port)
+        }: ${show(hostname ?? remote.hostname, port ?? remote.port)}`,
+      );
+    }
+    return remote;
+  }
+
+  /** The way to an address; `undefined` for a name. */
+  #routeOf(hostname: string): Route | undefined {
+    const ip = parseIP(hostname);
+    if (ip === undefined) return undefined;
+    const { family } = this.#settings;
+    if (family === 4 && ip.family === 6) {
+      throw new NetError(`Cannot send to IPv6 from IPv4: ${hostname}`, {
+        code: "EAFNOSUPPORT",
+        phase: "send",
+      });
+    }
+    if (this.#routes.size >= MAX_ROUTES) this.#routes.clear();
+    const route: Route = {
+      address: toSystem(ip.address, family),
+      max: MAX_PAYLOAD[ip.family],
+      proven: -1,
+    };
+    this.#routes.set(hostname, route);
+    return route;
+  }
+
+  /** Looks the name up first. */
+  #find(packet: Packet): MaybePromise<boolean> {
+    const found = (address: string): MaybePromise<boolean> => {
+      packet.route = this.#routes.get(address) ?? this.#routeOf(address);
+      const max = packet.route!.max;
+      if (packet.data.byteLength > max) throw tooLarge(packet, max);
+      return this.#hand(packet);
+    };
+    const address = this.#names.lookup(packet.hostname);
+    return address instanceof Promise ? address.then(found) : found(address);
+  }
+
+  #hand(packet: Packet): MaybePromise<boolean> {
+    const accepted = this.outbox.send(packet);
+    return accepted instanceof Promise
+      ? accepted.then((taken) => taken && this.#outcome(packet))
+      : accepted && this.#outcome(packet);
+  }
+
+  /** Gives it to the runtime; called when there is room. */
+  #transmit(packet: Packet): void {
+    if (packet.withdrawn) return;
+    const { data, port } = packet;
+    const route = packet.route!;
+    const size = data.byteLength;
+    // What the system has taken once it takes again: then nobody waits for
+    // its answer, for which the runtime may need bytes of its own.
+    packet.fast = !this.#handle!.immediate && size <= COPY_LIMIT &&
+      size <= route.proven;
+    const answer = this.#handle!.send(
+      packet.fast ? new Uint8Array(data) : data,
+      route.address,
+      port,
+    );
+    if (!(answer instanceof Promise)) {
+      packet.answer = answer;
+      return;
+    }
+    this.#inFlight++;
+    this.#inFlightBytes += size;
+    packet.answer = answer.then((error) => {
+      this.#inFlight--;
+      this.#inFlightBytes -= size;
+      if (packet.fast && error !== undefined) this.#report(error);
+      this.#advance();
+      return error;
+    });
+  }
+
+  #outcome(packet: Packet): MaybePromise<boolean> {
+    if (packet.fast) return true;
+    const { answer } = packet;
+    return answer instanceof Promise
+      ? answer.then((error) => this.#judge(error, packet))
+      : this.#judge(answer, packet);
+  }
+
+  /** Throws for what can never be sent; the network's doing is reported. */
+  #judge(error: NetError | undefined, packet: Packet): boolean {
+    if (error === undefined) {
+      const route = packet.route!;
+      if (packet.data.byteLength > route.proven) {
+        route.proven = packet.data.byteLength;
+      }
+      return true;
+    }
+    if (this.#state === "closed") return false;
+    if (error.code === "EMSGSIZE" || error.code === "EACCES") throw error;
+    this.#report(error);
+    return true;
+  }
+
+  /** The sender's own limits, and `false` should the socket go first. */
+  #limit(
+    sent: Promise<boolean>,
+    packet: Packet,
+    options: Wait | undefined,
+  ): Promise<boolean> {
+    const waiter = new Waiter<boolean, undefined>(undefined);
+    this.#undecided.add(waiter);
+    const decided = () => {
+      if (!this.#undecided.delete(waiter)) return false;
+      this.#advance();
+      return true;
+    };
+    if (options !== undefined) {
+      waiter.limit(options, "send", () => {
+        packet.withdrawn = true;
+        decided();
+      });
+    }
+    sent.then(
+      (taken) => decided() && waiter.resolve(taken),
+      (error) => decided() && waiter.reject(error),
+    );
+    return waiter.promise;
+  }
+
+  /** Something left: others may follow, or the closing is done. */
+  #advance(): void {
+    this.outbox.admit();
+    if (this.#state === "closing" && this.#flushed) {
+      this.#over({ clean: true });
+    }
+  }
+
+  get #flushed(): boolean {
+    return this.#inFlight === 0 && this.outbox.waiting === 0 &&
+      this.#undecided.size === 0;
+  }
+
+  join(group: string, options: JoinOptions = {}): Promise<void> {
+    return this.#member(group, options, "join");
+  }
+
+  leave(group: string, options: JoinOptions = {}): Promise<void> {
+    return this.#member(group, options, "leave");
+  }
+
+  async #member(
+    group: string,
+    options: JoinOptions,
+    what: "join" | "leave",
+  ): Promise<void> {
+    if (this.#state !== "open") {
+      throw new ClosedError(`Cannot ${what} a group: the socket is closed`);
+    }
+    const { family } = this.#settings;
+    const ip = typeof group === "string" ? parseIP(group) : undefined;
+    if (ip?.family !== family || !isMulticast(ip.address)) {
+      throw new TypeError(
+        `Cannot ${what}: not an IPv${family} multicast address: ${group}`,
+      );
+    }
+    const through = options.interface ?? this.#settings.through;
+    if (through !== undefined) {
+      checkInterface(through, family, `Cannot ${what}`);
+    }
+    const key = `${ip.address} ${through}`;
+    const member = this.#groups.has(key);
+    if (member && what === "join") return;
+    try {
+      if (!member && what === "leave") throw { code: "EADDRNOTAVAIL" };
+      if (what === "join") this.#groups.add(key);
+      else this.#groups.delete(key);
+      await this.#handle![what](ip.address, through);
+    } catch (error) {
+      if (!member) this.#groups.delete(key);
+      const where = through === undefined ? "" : ` on ${through}`;
+      throw udpError(error, what, `${what} ${group}${where}`);
+    }
+  }
+
+  protected override finish(): Promise<void> {
+    return this.close();
+  }
+
+  override async close(options: { timeout?: number } = {}): Promise<void> {
+    const { timeout = 15_000 } = options;
+    if (!(timeout >= 0)) {
+      throw new RangeError(
+        `Cannot close: timeout must be 0 or more: ${timeout}`,
+      );
+    }
+    if (this.#state === "open") {
+      this.#state = "closing";
+      this.inbox.end();
+      if (this.#flushed) {
+        this.#over({ clean: true });
+      } else if (timeout <= MAX_TIMEOUT) {
+        this.#timer = setTimeout(() => {
+          this.destroy(
+            new TimeoutError(`Cannot close within ${timeout} ms`, {
+              phase: "close",
+            }),
+          );
+        }, timeout);
+      }
+    }
+    await this.closed;
+  }
+
+  override destroy(reason?: unknown): void {
+    if (this.#state === "closed") return;
+    const message = "The socket was destroyed";
+    this.inbox.destroy(toError(reason, message));
+    this.#over({ clean: false, error: toNetError(reason, message) });
+  }
+
+  #over(info: CloseInfo): void {
+    this.#state = "closed";
+    clearTimeout(this.#timer);
+    this.#release?.();
+    this.outbox.close();
+    for (const waiter of this.#undecided) waiter.resolve(false);
+    this.#undecided.clear();
+    this.#handle?.close();
+    this.settle(info);
+  }
+}
+
+function tooLarge({ data, hostname, port }: Packet, max: number): NetError {
+  return new NetError(
+    `Cannot send a datagram of more than ${max} bytes to ${
+      show(hostname, port)
+    }: ${data.byteLength}`,
+    {
+      code: "EMSGSIZE",
+      phase: "send",
+      address: { transport: "udp", hostname, port },
+    },
+  );
+}
+
+function toBytes(data: unknown): Uint8Array {
+  if (data instanceof Uint8Array) return data;
+  if (typeof data === "string") return encoder.encode(data);
+  if (data instanceof ArrayBuffer) return new Uint8Array(data);
+  if (ArrayBuffer.isView(data)) {
+    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  }
+  throw new TypeError(
+    `Cannot send: data must be bytes or a string: ${typeof data}`,
+  );
+}
