@@ -126,7 +126,7 @@ export function initOf(
   more: Partial<SocketInit> = {},
 ): SocketInit {
   return {
-    limits: limitsOf(options, "test"),
+    limits: limitsOf(options, [], "test"),
     protocol: "",
     url: "ws://memory/",
     remoteAddress: address,

@@ -105,7 +105,11 @@ export class FrameReader {
   }
 
   /** Takes the next bytes; they are the reader's from now on. */
-  push(chunk: Uint8Array): void {
+  push(bytes: Uint8Array): void {
+    // A Buffer's `slice` is no copy, and messages are plain arrays anywhere.
+    const chunk = bytes.constructor === Uint8Array
+      ? bytes
+      : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const end = chunk.byteLength;
     let at = 0;
     while (at < end && !this.#over) {

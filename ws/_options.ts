@@ -23,19 +23,32 @@ const DEFAULTS: SocketLimits = {
   closeTimeout: 15_000,
 };
 
-/** Options that are promised and not there yet: never ignored in silence. */
+/** Options that are promised: refused unless they are off. */
 const NOT_YET = ["compress", "proxy", "lookup"];
 
 /** Longest delay a timer takes. */
 const MAX_DELAY = 2 ** 31 - 1;
 
-/** Checks the options that sockets of either side have in common. */
-export function limitsOf(options: SocketOptions, action: string): SocketLimits {
-  for (const name of NOT_YET) {
-    const value = (options as Record<string, unknown>)[name];
-    if (value !== undefined && value !== false) {
-      throw new TypeError(`Cannot ${action}: not supported: ${name}`);
+/**
+ * Checks the options that sockets of either side have in common. `others`
+ * are the names of the rest: an unknown one is refused, never ignored.
+ */
+export function limitsOf(
+  options: SocketOptions,
+  others: readonly string[],
+  action: string,
+): SocketLimits {
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined || name in DEFAULTS || others.includes(name)) {
+      continue;
     }
+    const promised = NOT_YET.includes(name);
+    if (promised && value === false) continue;
+    throw new TypeError(
+      `Cannot ${action}: ${
+        promised ? "not supported yet" : "no such option"
+      }: ${name}`,
+    );
   }
   const check = (name: keyof SocketLimits, least: number, most: number) => {
     const value = options[name];

@@ -126,8 +126,8 @@ export abstract class BaseSocket
   }
 
   /**
-   * Gives the socket to its handler. The handler's promise is the socket's
-   * lifetime: it is closed when that resolves and fails when that rejects.
+   * Gives the socket to its handler, whose lifetime is the socket's: it is
+   * closed when the function has come to its end and fails when it fails.
    */
   run(handler: SocketHandler): void {
     try {
@@ -135,6 +135,8 @@ export abstract class BaseSocket
         const result = handler(this);
         if (isThenable(result)) {
           result.then(() => this.close(NORMAL), (e) => this.crash(e));
+        } else {
+          void this.close(NORMAL);
         }
       } else {
         this.#watch(handler.open?.(this));

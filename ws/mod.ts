@@ -19,6 +19,8 @@
  *
  * @module
  */
+export { connect } from "./connect.ts";
+export { HandshakeError } from "./handshake_error.ts";
 export { isUpgrade } from "./is_upgrade.ts";
 export { upgrade } from "./upgrade.ts";
 export type {

@@ -10,14 +10,17 @@ import type { BaseSocket, SocketInit } from "./_socket.ts";
 import type { Listener, Socket, UpgradeOptions } from "./types.ts";
 import { WireSocket } from "./_wire_socket.ts";
 
+/** Options besides those of every socket. */
+const KNOWN = ["protocols", "headers", "origins"];
+
 /**
  * Makes the response that turns a request into a WebSocket: return it from
  * the handler of `http.serve`. A request that is no proper handshake gets a
  * response that says so (400, 403, 405 or 426), and its handler is not run.
  *
- * The handler's lifetime is the socket's: when its promise resolves the
- * socket is closed with 1000, when it rejects with 1011, and the server's
- * `onError` hears of it.
+ * The handler's lifetime is the socket's: when the function is done (when its
+ * promise resolves) the socket is closed with 1000; when it fails, with 1011,
+ * and the server's `onError` hears of it. A listener has no such lifetime.
  *
  * @example
  * ```ts
@@ -53,7 +56,7 @@ export function upgrade(
       `Cannot upgrade: the handler is neither a function nor a listener: ${handler}`,
     );
   }
-  const limits = limitsOf(options, "upgrade");
+  const limits = limitsOf(options, KNOWN, "upgrade");
   const { context, engine, native } = exchange;
   const given = answer(request, context.protocol, options);
   if ("refusal" in given) return given.refusal;

@@ -1,0 +1,304 @@
+import { H1Error, ResponseReader } from "../http/_h1_reader.ts";
+import type { ResponseHead } from "../http/_h1_types.ts";
+import { ConnectError, TimeoutError, TlsError } from "../streams/errors.ts";
+import type { NetError } from "../streams/errors.ts";
+import { dial } from "../tcp/_dial.ts";
+import type { DialPlan } from "../tcp/_dial.ts";
+import type { Transport } from "../tcp/_transport.ts";
+import type { TlsClientOptions } from "../tcp/types.ts";
+import { HandshakeError } from "./handshake_error.ts";
+import {
+  acceptKey,
+  extraHeaders,
+  hasToken,
+  isToken,
+  randomKey,
+} from "./_handshake.ts";
+import { limitsOf } from "./_options.ts";
+import { parseTarget } from "./_target.ts";
+import type { Target } from "./_target.ts";
+import type { ConnectOptions, Socket } from "./types.ts";
+import { WireSocket } from "./_wire_socket.ts";
+
+/** Bounds of the server's answer. */
+const LIMITS = { header: 16 * 1024, target: 0, fields: 256, trailer: 0 };
+
+/** Options besides those of every socket. */
+const KNOWN = ["headers", "protocols", "tls", "unix", "timeout", "signal"];
+
+/** What was asked for, and what the answer must agree with. */
+interface Offer {
+  readonly target: Target;
+  readonly key: string;
+  readonly protocols: readonly string[];
+  readonly request: Uint8Array;
+}
+
+/**
+ * Connects to a WebSocket server. The codec is this library's own on every
+ * runtime: with backpressure, pings and limits everywhere. Redirects are
+ * refused.
+ *
+ * @example
+ * ```ts
+ * import { ws } from "@sluice/net";
+ *
+ * const socket = await ws.connect("ws://127.0.0.1:8000/socket", {
+ *   headers: { authorization: "Bearer token" },
+ *   timeout: 5000,
+ * });
+ * await socket.send("Hello");
+ * for await (const message of socket) console.log(message);
+ * ```
+ *
+ * @param url `ws:` or `wss:`; `http:` and `https:` count as these.
+ * @param options Headers, subprotocols, limits.
+ * @returns The socket, after the handshake. Rejects with a `HandshakeError`
+ * when the server answers something else, with another `ConnectError` when
+ * there is no connection, with a `TimeoutError`, or with the signal's reason.
+ */
+export async function connect(
+  url: string | URL,
+  options: ConnectOptions = {},
+): Promise<Socket> {
+  const target = parseTarget(url);
+  const limits = limitsOf(options, KNOWN, "connect");
+  const { timeout = 10_000, signal } = options;
+  if (!(timeout >= 0)) {
+    throw new RangeError(
+      `Cannot connect: timeout must be 0 or more: ${timeout}`,
+    );
+  }
+  if (options.tls !== undefined && !target.secure) {
+    throw new TypeError(`Cannot connect: tls goes with wss: only: ${url}`);
+  }
+  const offer = offerOf(target, options);
+  signal?.throwIfAborted();
+
+  let phase = "connect";
+  const attempt = new AbortController();
+  const giveUp = () => attempt.abort(signal!.reason);
+  signal?.addEventListener("abort", giveUp, { once: true });
+  const timer = timeout > 2 ** 31 - 1 ? undefined : setTimeout(
+    () =>
+      attempt.abort(
+        new TimeoutError(
+          `Cannot connect to ${target.url} within ${timeout} ms`,
+          { phase },
+        ),
+      ),
+    timeout,
+  );
+  try {
+    const transport = await reach(target, options, attempt.signal);
+    phase = "handshake";
+    return await shake(transport, offer, attempt.signal, (protocol, rest) => {
+      const socket = new WireSocket(transport, true, {
+        limits,
+        protocol,
+        url: target.url,
+        remoteAddress: transport.remoteAddress,
+        report: () => {},
+      });
+      socket.start(undefined, rest);
+      return socket;
+    });
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", giveUp);
+  }
+}
+
+async function reach(
+  target: Target,
+  options: ConnectOptions,
+  signal: AbortSignal,
+): Promise<Transport> {
+  const { hostname, port } = target;
+  const { unix, tls } = options;
+  const plan: DialPlan & { tls?: TlsClientOptions } = {
+    ...(unix === undefined ? { hostname, port } : { path: unix }),
+    ...(target.secure
+      ? {
+        tls: {
+          serverName: hostname,
+          alpn: ["http/1.1"],
+          ...(tls === true ? {} : tls),
+        },
+      }
+      : {}),
+    // The time is up when the signal says so: the handshake counts too.
+    timeout: Infinity,
+    signal,
+  };
+  const transport = await dial(plan);
+  // A door that does not know TLS must not send secrets in the clear.
+  if (target.secure && transport.tls === undefined) {
+    transport.destroy();
+    throw new TlsError("Cannot connect: wss: is not supported yet");
+  }
+  return transport;
+}
+
+function offerOf(target: Target, options: ConnectOptions): Offer {
+  const headers = extraHeaders(options.headers, "connect");
+  const { protocols: wanted = [] } = options;
+  const protocols = typeof wanted === "string" ? [wanted] : [...wanted];
+  for (const [at, name] of protocols.entries()) {
+    if (!isToken(name) || protocols.indexOf(name) !== at) {
+      throw new TypeError(
+        `Cannot connect: malformed or repeated protocol: ${name}`,
+      );
+    }
+  }
+  if (target.authorization !== undefined && !headers.has("authorization")) {
+    headers.set("authorization", target.authorization);
+  }
+  const key = randomKey();
+  const lines = [
+    `GET ${target.path} HTTP/1.1`,
+    `host: ${target.host}`,
+    "upgrade: websocket",
+    "connection: Upgrade",
+    `sec-websocket-key: ${key}`,
+    "sec-websocket-version: 13",
+  ];
+  if (protocols.length > 0) {
+    lines.push(`sec-websocket-protocol: ${protocols.join(", ")}`);
+  }
+  // `Headers` has refused CR, LF and whatever is not Latin-1.
+  for (const [name, value] of headers) lines.push(`${name}: ${value}`);
+  const text = `${lines.join("\r\n")}\r\n\r\n`;
+  return {
+    target,
+    key,
+    protocols,
+    request: Uint8Array.from(text, (char) => char.charCodeAt(0)),
+  };
+}
+
+/**
+ * The opening handshake (RFC 6455, 4.1). What comes behind the answer goes to
+ * `take`, which attaches at once: nothing can be lost in between.
+ */
+function shake(
+  transport: Transport,
+  offer: Offer,
+  signal: AbortSignal,
+  take: (protocol: string, rest: Uint8Array) => Socket,
+): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const { url } = offer.target;
+    let done = false;
+    const fail = (error: unknown) => {
+      if (done) return;
+      done = true;
+      signal.removeEventListener("abort", abort);
+      transport.destroy();
+      reject(error);
+    };
+    const abort = () => fail(signal.reason);
+    const cut = (cause?: NetError) =>
+      fail(
+        new ConnectError(
+          `Cannot connect to ${url}: the connection ended in the handshake`,
+          { code: cause?.code ?? "ECONNRESET", phase: "handshake", cause },
+        ),
+      );
+    let protocol: string | undefined;
+    const reader = new ResponseReader({
+      head(head) {
+        try {
+          protocol = check(head, offer);
+        } catch (error) {
+          fail(error);
+        }
+      },
+      data() {},
+      end() {},
+    }, LIMITS);
+    reader.expect("GET");
+    transport.attach({
+      data(chunk) {
+        if (done) return;
+        try {
+          reader.feed(chunk);
+        } catch (error) {
+          fail(
+            error instanceof H1Error
+              ? new ConnectError(
+                `Cannot connect to ${url}: the answer is not HTTP`,
+                {
+                  code: "ERR_HANDSHAKE",
+                  phase: "handshake",
+                  retryable: false,
+                  cause: error,
+                },
+              )
+              : error,
+          );
+        }
+        if (done || protocol === undefined) return;
+        done = true;
+        signal.removeEventListener("abort", abort);
+        resolve(take(protocol, reader.rest()));
+      },
+      end: () => cut(),
+      drain() {},
+      close: cut,
+    });
+    if (signal.aborted) return abort();
+    signal.addEventListener("abort", abort, { once: true });
+    transport.write(offer.request);
+  });
+}
+
+/** Checks the answer; gives the protocol chosen, `""` for none. */
+function check(head: ResponseHead, offer: Offer): string {
+  const headers = new Headers();
+  for (let i = 0; i < head.fields.length; i += 2) {
+    headers.append(head.fields[i], head.fields[i + 1]);
+  }
+  const refuse = (why: string) =>
+    new HandshakeError(`Cannot connect to ${offer.target.url}: ${why}`, {
+      status: head.status,
+      headers,
+    });
+  if (head.status >= 300 && head.status < 400) {
+    throw refuse(
+      `the server redirects to ${
+        headers.get("location")
+      } (${head.status}), which is not followed`,
+    );
+  }
+  if (head.status !== 101) {
+    throw refuse(
+      `the server answered ${`${head.status} ${head.reason}`.trim()}`,
+    );
+  }
+  if (headers.get("upgrade")?.toLowerCase() !== "websocket") {
+    throw refuse("the answer has no Upgrade: websocket");
+  }
+  if (!hasToken(headers.get("connection"), "upgrade")) {
+    throw refuse("the answer has no Connection: Upgrade");
+  }
+  if (headers.get("sec-websocket-accept") !== acceptKey(offer.key)) {
+    throw refuse("the answer does not match the key");
+  }
+  if (headers.has("sec-websocket-extensions")) {
+    throw refuse("the server uses an extension that was not offered");
+  }
+  const protocol = headers.get("sec-websocket-protocol") ?? "";
+  if (
+    protocol === ""
+      ? offer.protocols.length > 0
+      : !offer.protocols.includes(protocol)
+  ) {
+    throw refuse(
+      protocol === ""
+        ? "the server speaks none of the protocols offered"
+        : `the server chose a protocol that was not offered: ${protocol}`,
+    );
+  }
+  return protocol;
+}
