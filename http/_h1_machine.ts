@@ -1,6 +1,12 @@
 import { ChunkLine } from "./_h1_chunked.ts";
 import { bareCr, H1Error, showByte, showText } from "./_h1_error.ts";
-import { decodeLatin1, knownName, TOKEN, VALUE } from "./_h1_tables.ts";
+import {
+  decodeLatin1,
+  knownName,
+  NOT_IN_TRAILERS,
+  TOKEN,
+  VALUE,
+} from "./_h1_tables.ts";
 import type { Fields, Framing, H1Events, H1Limits } from "./_h1_types.ts";
 
 /** Where in a message the reader is. */
@@ -28,18 +34,6 @@ const CHUNK_LF = 44;
 const OVER = 99;
 
 const EMPTY = new Uint8Array(0);
-
-/** Fields that make no sense or do harm behind a body (RFC 9110, 6.5.1). */
-const NOT_IN_TRAILERS = new Set(
-  ("content-length transfer-encoding host connection keep-alive te trailer " +
-    "upgrade expect proxy-connection content-encoding content-type " +
-    "content-range content-location authorization proxy-authorization " +
-    "proxy-authenticate www-authenticate cookie set-cookie cache-control " +
-    "max-forwards pragma range if-match if-none-match if-modified-since " +
-    "if-unmodified-since if-range age expires date location retry-after " +
-    "vary warning forwarded x-forwarded-for x-forwarded-host " +
-    "x-forwarded-proto").split(" "),
-);
 
 /**
  * What readers of requests and of responses have in common: a machine that

@@ -101,6 +101,18 @@ export function knownName(
   }
 }
 
+/** Fields that make no sense or do harm behind a body (RFC 9110, 6.5.1). */
+export const NOT_IN_TRAILERS: ReadonlySet<string> = new Set(
+  ("content-length transfer-encoding host connection keep-alive te trailer " +
+    "upgrade expect proxy-connection content-encoding content-type " +
+    "content-range content-location authorization proxy-authorization " +
+    "proxy-authenticate www-authenticate cookie set-cookie cache-control " +
+    "max-forwards pragma range if-match if-none-match if-modified-since " +
+    "if-unmodified-since if-range age expires date location retry-after " +
+    "vary warning forwarded x-forwarded-for x-forwarded-host " +
+    "x-forwarded-proto").split(" "),
+);
+
 type Slice = (this: Uint8Array, start: number, end: number) => string;
 
 // `Buffer` is a global on all three runtimes; its native Latin-1 decoder is

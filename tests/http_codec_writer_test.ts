@@ -1,0 +1,99 @@
+import { describe, test } from "node:test";
+import { assertEquals, assertMatch, assertThrows } from "./assert.ts";
+import { latin1, unLatin1 } from "./_h1.ts";
+import {
+  allocate,
+  checkName,
+  chunkHead,
+  dateLine,
+  encodeChunk,
+  encodeHead,
+  encodeTextMessage,
+  encodeTrailers,
+  fieldLine,
+  LAST_CHUNK,
+  statusLine,
+} from "../http/_h1_writer.ts";
+
+describe("writer", () => {
+  test("encodeHead() writes ASCII and Latin-1 with a body behind", () => {
+    assertEquals(unLatin1(encodeHead("a: b\r\n\r\n")), "a: b\r\n\r\n");
+    assertEquals(unLatin1(encodeHead("a: \xe9\xff\r\n")), "a: \xe9\xff\r\n");
+    assertEquals(
+      unLatin1(encodeHead("\xe9\xe9\xe9\xe9", latin1("body"))),
+      "\xe9\xe9\xe9\xe9body",
+    );
+  });
+
+  test("encodeTextMessage() writes Latin-1 and then UTF-8", () => {
+    assertEquals(
+      unLatin1(encodeTextMessage("\xe9", "\xe9", 2)),
+      "\xe9\xc3\xa9",
+    );
+  });
+
+  test("allocate() never gives the same bytes twice", () => {
+    const parts = Array.from({ length: 3000 }, (_, i) => {
+      const part = allocate(1 + i % 40);
+      part.fill(i & 0xff);
+      return part;
+    });
+    parts.forEach((part, i) => {
+      assertEquals(part.length, 1 + i % 40);
+      assertEquals(part.every((byte) => byte === (i & 0xff)), true);
+    });
+    assertEquals(allocate(100_000).length, 100_000);
+  });
+
+  test("encodeChunk() frames its data", () => {
+    assertEquals(unLatin1(encodeChunk(latin1("hello"))), "5\r\nhello\r\n");
+    assertEquals(
+      unLatin1(encodeChunk(new Uint8Array(300))).slice(0, 5),
+      "12c\r\n",
+    );
+    assertEquals(unLatin1(chunkHead(65536)), "10000\r\n");
+    assertEquals(unLatin1(LAST_CHUNK), "0\r\n\r\n");
+  });
+
+  test("encodeTrailers() writes them and refuses the forbidden", () => {
+    assertEquals(unLatin1(encodeTrailers([])), "0\r\n\r\n");
+    assertEquals(
+      unLatin1(encodeTrailers(["a", "b", "c", "d"])),
+      "0\r\na: b\r\nc: d\r\n\r\n",
+    );
+    for (const name of ["Content-Length", "host", "set-cookie"]) {
+      assertThrows(() => encodeTrailers([name, "1"]), TypeError);
+    }
+  });
+
+  test("fieldLine() refuses whatever could break a head", () => {
+    assertEquals(fieldLine("x-a", "b\tc \xe9"), "x-a: b\tc \xe9\r\n");
+    const names = ["", "a b", "a:", "a\r\n", "a\0", "é", "a(", "a\u0100"];
+    for (const name of names) {
+      assertThrows(() => fieldLine(name, "x"), TypeError, "bad name");
+    }
+    const values = ["\r", "\n", "a\r\nb: c", "\0", "\x7f", "\x1f", "\u0100"];
+    for (const value of [...values, "\u{1f600}", "a\u010ab", "a\u010db"]) {
+      assertThrows(() => fieldLine("a", value), TypeError, "bad value");
+    }
+    for (let i = 0; i < 1200; i++) checkName(`x-${i}`);
+  });
+
+  test("statusLine() knows reasons and refuses a split", () => {
+    assertEquals(statusLine(200), "HTTP/1.1 200 OK\r\n");
+    assertEquals(statusLine(404), "HTTP/1.1 404 Not Found\r\n");
+    assertEquals(statusLine(299), "HTTP/1.1 299 \r\n");
+    assertEquals(statusLine(200, "Fine"), "HTTP/1.1 200 Fine\r\n");
+    assertThrows(() => statusLine(200, "a\r\nb: c"), TypeError);
+  });
+
+  test("dateLine() is an IMF-fixdate of now", () => {
+    const line = dateLine();
+    assertMatch(
+      line,
+      /^date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\n$/,
+    );
+    const age = Date.now() - Date.parse(line.slice(6));
+    assertEquals(age >= 0 && age < 3000, true);
+  });
+});
