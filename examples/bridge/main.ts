@@ -1,0 +1,176 @@
+/**
+ * One server that joins four protocols: a line on a TCP port, a datagram on a
+ * UDP port, a POST and a WebSocket message all go to every open page and to
+ * every TCP client.
+ *
+ * ```sh
+ * deno task demo
+ * bun examples/bridge/main.ts
+ * node examples/bridge/main.ts
+ * ```
+ */
+import { readFile } from "node:fs/promises";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { http, streams, tcp, udp, ws } from "../../mod.ts";
+import { clean, Hub, MAX_TEXT } from "./hub.ts";
+import type { Post } from "./hub.ts";
+import { lines } from "./lines.ts";
+
+const { values: flags } = parseArgs({
+  options: {
+    port: { type: "string", default: "8000" },
+    "tcp-port": { type: "string", default: "8001" },
+    "udp-port": { type: "string", default: "8002" },
+  },
+});
+const hostname = "127.0.0.1";
+const limit = 4 * MAX_TEXT; // bytes: a character has up to four
+const stuck = { timeout: 10_000 }; // who takes nothing for so long is let go
+const html = await readFile(new URL("page.html", import.meta.url), "utf8");
+const hub = new Hub();
+
+// TCP: a client says lines, and hears what anybody says.
+const terminals = await listen("tcp-port", (port) =>
+  tcp.serve((connection) => {
+    const from = place(connection.remoteAddress);
+    return join("tcp", from, lines(connection, MAX_TEXT), ({ line }) =>
+      line === undefined || connection.send(line, stuck));
+  }, { hostname, port, maxConnections: 1000 }));
+
+// UDP: a datagram is a message. There is no connection to answer on.
+const datagrams = await listen(
+  "udp-port",
+  (port) => udp.bind({ hostname, port, overflow: "drop-oldest" }),
+);
+const ended = streams.consume(
+  datagrams,
+  (datagram) => hub.publish("udp", place(datagram), datagram.data),
+);
+
+// HTTP: the page, its WebSocket, its fallback, and a way in for programs.
+const web = await listen(
+  "port",
+  (port) =>
+    http.serve(async (request, { remoteAddress }) => {
+      const { pathname, searchParams } = new URL(request.url);
+      const name = clean(searchParams.get("name") ?? "", 24);
+      const from = name || place(remoteAddress);
+      if (!sameSite(request)) return reply(403, "Not for pages of other sites");
+      switch (`${request.method} ${pathname}`) {
+        case "GET /":
+          return page();
+        case "GET /socket":
+          return ws.upgrade(request, (socket) =>
+            join("ws", from, socket, ({ json }) =>
+              socket.send(json, stuck)), {
+            maxMessageSize: limit,
+            heartbeat: 30_000,
+          });
+        case "GET /events":
+          return events(from, request.signal);
+        case "POST /publish":
+          await hub.publish("http", from, await request.text());
+          return reply(200, `Told ${hub.size} listeners`);
+      }
+      return reply(404, "There are /, /socket, /events and POST /publish");
+    }, { hostname, port, limits: { body: limit, connections: 1000 } }),
+);
+
+/** Joins a connection to the hub until either side of it is over. */
+async function join(
+  via: "tcp" | "ws",
+  from: string,
+  says: AsyncIterable<string | Uint8Array>,
+  hears: (post: Post) => boolean | Promise<boolean>,
+): Promise<void> {
+  const client = hub.join(via, from);
+  const hearing = streams.consume(client.posts, hears);
+  const saying = streams.consume(
+    streams.from(says),
+    (said) => hub.publish(via, from, said),
+  );
+  try {
+    await Promise.race([saying, hearing]);
+  } finally {
+    client.leave();
+  }
+  await hearing; // what was said until now
+}
+
+/** The same posts, for a page that cannot have a WebSocket. */
+function events(from: string, gone: AbortSignal): Response {
+  const client = hub.join("sse", from);
+  gone.addEventListener("abort", client.leave);
+  async function* body(): AsyncGenerator<string> {
+    for await (const { json } of client.posts) yield `data: ${json}\n\n`;
+  }
+  return new Response(streams.toReadable(body()), {
+    headers: { "content-type": "text/event-stream" },
+  });
+}
+
+/** The page; only its own script and style run in it. */
+function page(): Response {
+  const nonce = crypto.randomUUID();
+  return new Response(html.replaceAll("{{nonce}}", nonce), {
+    headers: {
+      "content-type": "text/html; charset=utf-8",
+      "content-security-policy": "default-src 'none'; connect-src 'self'; " +
+        `img-src data:; script-src 'nonce-${nonce}'; ` +
+        `style-src 'nonce-${nonce}'; base-uri 'none'; form-action 'none'; ` +
+        "frame-ancestors 'none'",
+    },
+  });
+}
+
+function reply(status: number, text: string): Response {
+  return new Response(`${text}\n`, { status });
+}
+
+/** A page of another site has another Origin; a program has none. */
+function sameSite({ headers }: Request): boolean {
+  const origin = headers.get("origin");
+  return origin === null || URL.canParse(origin) &&
+      new URL(origin).host === headers.get("host");
+}
+
+function place(address: streams.Address | udp.Datagram): string {
+  return "hostname" in address ? `${address.hostname}:${address.port}` : "";
+}
+
+/** Starts a server, or ends the program and says what to change. */
+async function listen<T>(
+  flag: "port" | "tcp-port" | "udp-port",
+  start: (port: number) => Promise<T>,
+): Promise<T> {
+  try {
+    return await start(Number(flags[flag]));
+  } catch (error) {
+    console.error(`--${flag} ${flags[flag]}: ${(error as Error).message}.`);
+    console.error(`Choose another, e.g. --${flag} 0 for any free port.`);
+    process.exit(1);
+  }
+}
+
+console.log(`The bridge is open: ${web.url}
+
+  TCP    nc ${hostname} ${port(terminals)}
+  UDP    nc -u ${hostname} ${port(datagrams)}
+  HTTP   curl -d "hello from curl" ${web.url}publish
+  SSE    curl -N ${web.url}events
+
+What you type into any of them shows up on the page and in every nc.
+Ctrl-C ends it.`);
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, async () => {
+    hub.close();
+    const timeout = 2000;
+    await Promise.all([
+      web.close({ timeout }),
+      terminals.close({ timeout }),
+      datagrams.close(),
+    ]);
+  });
+}
