@@ -10,7 +10,7 @@ import {
 import { applyMask } from "../ws/_mask.ts";
 import { closePayload } from "../ws/_codes.ts";
 import { sha1 } from "../ws/_sha1.ts";
-import { Utf8Pieces } from "../ws/_utf8.ts";
+import { decodeUtf8, Utf8Pieces } from "../ws/_utf8.ts";
 import { acceptKey } from "../ws/_handshake.ts";
 import { build, hex, rows, toHex } from "./_ws_frames.ts";
 import type { Row } from "./_ws_frames.ts";
@@ -57,35 +57,40 @@ function read(row: Row, bytes: Uint8Array, masked: boolean, cuts: number[]) {
   return told;
 }
 
-for (const masked of [true, false]) {
-  describe(`FrameReader of a ${masked ? "server" : "client"}`, () => {
-    test("the table has at least 150 rows", () => {
-      assert(rows.length >= 150, `${rows.length}`);
-    });
-    for (const row of rows) {
-      test(`reads ${row.name}`, () => {
+describe("FrameReader", () => {
+  test("is tried with at least 150 sequences of frames", () => {
+    assert(rows.length >= 150, `${rows.length}`);
+    assertEquals(new Set(rows.map((row) => row.name)).size, rows.length);
+  });
+
+  for (const masked of [true, false]) {
+    const role = masked ? "server" : "client";
+    test(`of a ${role} tells what the table says, however it is cut`, () => {
+      for (const row of rows) {
         const bytes = build(row.frames, masked);
-        assertEquals(read(row, bytes, masked, []), row.expected, "whole");
+        assertEquals(
+          read(row, bytes, masked, []),
+          row.expected,
+          `${row.name}, whole`,
+        );
         const step = bytes.length > 1000 ? Math.ceil(bytes.length / 97) : 1;
         for (let cut = 1; cut < bytes.length; cut += step) {
           assertEquals(
             read(row, bytes, masked, [cut]),
             row.expected,
-            `cut at ${cut}`,
+            `${row.name}, cut at ${cut}`,
           );
         }
         const all = Array.from({ length: bytes.length }, (_, i) => i);
         assertEquals(
           read(row, bytes, masked, all),
           row.expected,
-          "byte by byte",
+          `${row.name}, byte by byte`,
         );
-      });
-    }
-  });
-}
+      }
+    });
+  }
 
-describe("FrameReader", () => {
   const plain = { expected: [] };
 
   test("tells nothing after stop(), within a chunk", () => {
@@ -280,6 +285,52 @@ describe("Utf8Pieces", () => {
         pieces.push(bytes.subarray(at, at + step));
       }
       assertEquals(pieces.finish(), text);
+    }
+  });
+});
+
+describe("decodeUtf8()", () => {
+  test("lets U+FFFD through when it was sent", () => {
+    const text = "a\ufffdb";
+    const bytes = new TextEncoder().encode(text);
+    assertEquals(decodeUtf8(bytes), text);
+    for (let cut = 0; cut <= bytes.length; cut++) {
+      const pieces = new Utf8Pieces();
+      pieces.push(bytes.subarray(0, cut));
+      pieces.push(bytes.subarray(cut));
+      assertEquals(pieces.finish(), text);
+    }
+  });
+
+  test("agrees with TextDecoder on every sequence of three bytes that matters", () => {
+    const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+    const edges = [
+      ...[0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1],
+      ...[0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3],
+      ...[0xf4, 0xf5, 0xf8, 0xff],
+    ];
+    const outcome = (decode: () => string) => {
+      try {
+        return decode();
+      } catch {
+        return undefined;
+      }
+    };
+    for (const a of edges) {
+      for (const b of edges) {
+        for (const c of edges) {
+          for (const bytes of [[a, b, c], [a, b, c, 0x80], [a, b]]) {
+            const all = Uint8Array.from(bytes);
+            const expected = outcome(() => strict.decode(all));
+            const pieces = new Utf8Pieces();
+            const got = outcome(() => {
+              for (const byte of bytes) pieces.push(Uint8Array.of(byte));
+              return pieces.finish();
+            });
+            if (got !== expected) assertEquals(got, expected, `${bytes}`);
+          }
+        }
+      }
     }
   });
 });
