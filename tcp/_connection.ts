@@ -188,7 +188,7 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
 
   async closeWrite(): Promise<void> {
     // Those who wait for room were here first.
-    while (this.outbox.waiting > 0 && !this.#over) await this.#flush();
+    await this.outbox.drained();
     this.outbox.close();
     this.#writer.end();
     await this.#flush();

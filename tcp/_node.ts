@@ -1,7 +1,10 @@
+import { lookup } from "node:dns/promises";
+import { lstat, unlink } from "node:fs/promises";
 import * as net from "node:net";
 import type { NetError } from "../streams/errors.ts";
-import type { Address } from "../streams/types.ts";
+import type { Address, MaybePromise } from "../streams/types.ts";
 import { connectError, cutError, listenError } from "./_errors.ts";
+import { interleave, raceAddresses } from "./_eyeballs.ts";
 import type {
   DialOptions,
   ListenEvents,
@@ -28,6 +31,7 @@ export class NodeTransport implements Transport {
   #over = false;
   #closed = false;
   #blocked = false;
+  #paused = false;
   #ended = false;
 
   constructor(socket: net.Socket, path?: string) {
@@ -77,7 +81,7 @@ export class NodeTransport implements Transport {
         }
       },
     );
-    this.#socket.resume();
+    if (!this.#paused) this.#socket.resume();
   }
 
   write(bytes: Uint8Array): boolean {
@@ -113,11 +117,13 @@ export class NodeTransport implements Transport {
   }
 
   pause(): void {
+    this.#paused = true;
     if (!this.#over && !this.#ended) this.#socket.pause();
   }
 
   resume(): void {
-    if (!this.#over) this.#socket.resume();
+    this.#paused = false;
+    if (!this.#over && this.#events !== undefined) this.#socket.resume();
   }
 
   setNoDelay(on: boolean): void {
@@ -177,8 +183,12 @@ function listen(
   });
 }
 
-function connect(options: DialOptions): Promise<Transport> {
-  const { hostname, port, path, localAddress, signal } = options;
+/** One attempt, at one address. */
+function connectOnce(
+  options: DialOptions,
+  signal: AbortSignal | undefined,
+): Promise<NodeTransport> {
+  const { hostname, port, path, localAddress } = options;
   const address: Address = path === undefined
     ? tcpAddress(hostname, port)
     : { transport: "unix", path };
@@ -217,5 +227,81 @@ function connect(options: DialOptions): Promise<Transport> {
   });
 }
 
+/** The promise, or the signal's reason as soon as it aborts. */
+function orAbort<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).finally(() =>
+      signal.removeEventListener("abort", abort)
+    );
+  });
+}
+
+async function connect(options: DialOptions): Promise<Transport> {
+  const { hostname = "", path, signal } = options;
+  if (path !== undefined || net.isIP(hostname) !== 0) {
+    return await connectOnce(options, signal);
+  }
+  signal?.throwIfAborted();
+  // Node's own way through the addresses of a name gives each only 250 ms.
+  let found;
+  try {
+    found = await orAbort(lookup(hostname, { all: true }), signal);
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw connectError(error, tcpAddress(hostname, options.port));
+  }
+  return await raceAddresses(
+    interleave(found),
+    (address, given) => connectOnce({ ...options, hostname: address }, given),
+    { signal, discard: (late) => late.destroy() },
+  );
+}
+
+/** Whether the file was a socket of nobody's, and is removed now. */
+async function removeStale(path: string): Promise<boolean> {
+  try {
+    if (!(await lstat(path)).isSocket()) return false;
+  } catch {
+    return false;
+  }
+  const alive = await new Promise<boolean>((resolve) => {
+    const socket = net.connect({ path });
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", (error: { code?: string }) => {
+      resolve(error.code !== "ECONNREFUSED");
+    });
+  });
+  if (alive) return false;
+  await unlink(path);
+  return true;
+}
+
+/**
+ * Listens; when the path is taken by a socket file that a dead server left
+ * behind, once more without it.
+ */
+export async function replacingStale(
+  path: string | undefined,
+  listen: () => MaybePromise<RuntimeServer>,
+): Promise<RuntimeServer> {
+  try {
+    return await listen();
+  } catch (error) {
+    const taken = (error as NetError).code === "EADDRINUSE";
+    if (path === undefined || !taken || !await removeStale(path)) throw error;
+    return await listen();
+  }
+}
+
 /** TCP on node:net. */
-export const runtime: TcpRuntime = { listen, connect };
+export const runtime: TcpRuntime = {
+  listen: (options, events) =>
+    replacingStale(options.path, () => listen(options, events)),
+  connect,
+};

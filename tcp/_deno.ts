@@ -1,0 +1,382 @@
+import { Ring } from "../streams/_ring.ts";
+import type { NetError } from "../streams/errors.ts";
+import type { Address } from "../streams/types.ts";
+import { codeOf, connectError, cutError, listenError } from "./_errors.ts";
+import { ReadBuffer } from "./_read_buffer.ts";
+import type {
+  DialOptions,
+  ListenEvents,
+  ListenOptions,
+  RuntimeServer,
+  TcpRuntime,
+} from "./_runtime.ts";
+import type { Transport, TransportEvents } from "./_transport.ts";
+
+/** How long accepting rests when it failed for want of resources, in ms. */
+const ACCEPT_PAUSE = 50;
+
+// What is used of Deno, spelled out: the npm build has no types of it.
+interface DenoAddr {
+  transport: string;
+  hostname?: string;
+  port?: number;
+  path?: string | null;
+}
+
+export interface DenoConn {
+  read(into: Uint8Array): Promise<number | null>;
+  write(bytes: Uint8Array): Promise<number>;
+  close(): void;
+  closeWrite(): Promise<void>;
+  ref?(): void;
+  unref?(): void;
+  setNoDelay?(on: boolean): void;
+  setKeepAlive?(on: boolean): void;
+  readonly localAddr: DenoAddr;
+  readonly remoteAddr: DenoAddr;
+}
+
+interface DenoListener {
+  readonly addr: DenoAddr;
+  accept(): Promise<DenoConn>;
+  close(): void;
+  ref(): void;
+  unref(): void;
+}
+
+interface DenoNet {
+  listen(options: object): DenoListener;
+  connect(options: object): Promise<DenoConn>;
+}
+
+const deno = (globalThis as unknown as { Deno: DenoNet }).Deno;
+
+function tcpAddress({ hostname = "", port = 0 }: DenoAddr): Address {
+  return { transport: "tcp", hostname, port };
+}
+
+/**
+ * A `Deno.Conn` as a transport. Deno tells of a disconnect only to a pending
+ * read, so one is pending always: while paused it may fill one chunk, which
+ * is held, and after that the kernel stops the peer.
+ */
+export class DenoTransport implements Transport {
+  readonly remoteAddress: Address;
+  readonly localAddress: Address;
+  readonly #conn: DenoConn;
+  readonly #buffer = new ReadBuffer();
+  readonly #queue = new Ring<Uint8Array>();
+  #events: TransportEvents | undefined;
+  #error: NetError | undefined;
+  #pending = 0;
+  #writing = false;
+  #reading = false;
+  #paused = false;
+  #held: Uint8Array | undefined;
+  #ending = false;
+  #sentEnd = false;
+  #ended = false;
+  #over = false;
+  #closed = false;
+
+  constructor(conn: DenoConn, path?: string) {
+    this.#conn = conn;
+    const unix: Address | undefined = path === undefined
+      ? undefined
+      : { transport: "unix", path };
+    this.remoteAddress = unix ?? tcpAddress(conn.remoteAddr);
+    this.localAddress = unix ?? tcpAddress(conn.localAddr);
+  }
+
+  get raw(): unknown {
+    return this.#conn;
+  }
+
+  get pending(): number {
+    return this.#over ? 0 : this.#pending;
+  }
+
+  attach(events: TransportEvents): void {
+    const first = this.#events === undefined;
+    this.#events = events;
+    if (!first) return;
+    if (this.#over) this.#tellClosed();
+    else if (!this.#paused) this.#read();
+  }
+
+  async #read(): Promise<void> {
+    if (this.#reading || this.#ended) return;
+    this.#reading = true;
+    for (;;) {
+      let size: number | null;
+      try {
+        size = await this.#conn.read(this.#buffer.space());
+      } catch (error) {
+        this.#fail(error);
+        return;
+      }
+      if (this.#over) return;
+      if (size === null) {
+        this.#ended = true;
+        this.#events!.end();
+        this.#checkOver();
+        return;
+      }
+      const chunk = this.#buffer.take(size);
+      if (this.#paused) {
+        this.#held = chunk;
+        this.#reading = false;
+        return;
+      }
+      this.#events!.data(chunk);
+      if (this.#over) return;
+    }
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (this.#over || this.#ending) return true;
+    this.#queue.push(bytes);
+    this.#pending += bytes.byteLength;
+    if (!this.#writing) this.#pump();
+    return false;
+  }
+
+  async #pump(): Promise<void> {
+    this.#writing = true;
+    for (let bytes = this.#queue.shift(); bytes; bytes = this.#queue.shift()) {
+      while (bytes.byteLength > 0) {
+        let size: number;
+        try {
+          size = await this.#conn.write(bytes);
+        } catch (error) {
+          this.#fail(error);
+          return;
+        }
+        if (this.#over) return;
+        this.#pending -= size;
+        bytes = bytes.subarray(size);
+      }
+    }
+    this.#writing = false;
+    if (this.#ending) this.#sendEnd();
+    this.#events?.drain();
+  }
+
+  end(): void {
+    if (this.#over || this.#ending) return;
+    this.#ending = true;
+    if (!this.#writing) this.#sendEnd();
+  }
+
+  #sendEnd(): void {
+    this.#conn.closeWrite().then(() => {
+      this.#sentEnd = true;
+      this.#checkOver();
+    }, (error) => this.#fail(error));
+  }
+
+  destroy(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#held = undefined;
+    this.#queue.clear();
+    try {
+      this.#conn.close();
+    } catch {
+      // It was closed underneath us: what was wanted.
+    }
+    if (this.#events !== undefined) this.#tellClosed();
+  }
+
+  /** Deno cannot send a RST: it has no SO_LINGER. This is `destroy`. */
+  reset(): void {
+    this.destroy();
+  }
+
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    if (this.#events === undefined || this.#over) return;
+    if (this.#held !== undefined) queueMicrotask(() => this.#giveHeld());
+    else this.#read();
+  }
+
+  #giveHeld(): void {
+    const held = this.#held;
+    if (held === undefined || this.#paused || this.#over) return;
+    this.#held = undefined;
+    this.#events!.data(held);
+    if (!this.#over && !this.#paused) this.#read();
+  }
+
+  setNoDelay(on: boolean): void {
+    this.#try(() => this.#conn.setNoDelay?.(on));
+  }
+
+  /** Deno has no say in the delay: the system's holds. */
+  setKeepAlive(on: boolean, _delay?: number): void {
+    this.#try(() => this.#conn.setKeepAlive?.(on));
+  }
+
+  ref(): void {
+    this.#try(() => this.#conn.ref?.());
+  }
+
+  unref(): void {
+    this.#try(() => this.#conn.unref?.());
+  }
+
+  #try(change: () => void): void {
+    if (this.#over) return;
+    try {
+      change();
+    } catch {
+      // The peer is gone already: the next read tells.
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#over) return;
+    this.#error = cutError(error, this.remoteAddress);
+    this.destroy();
+  }
+
+  #checkOver(): void {
+    if (this.#ended && this.#sentEnd) this.destroy();
+  }
+
+  #tellClosed(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    queueMicrotask(() => this.#events!.close(this.#error));
+  }
+}
+
+/** Failures of one connection that was about to be accepted, not of ours. */
+const PASSING = new Set(["ECONNABORTED", "ECONNRESET", "EINTR", "EPERM"]);
+
+async function accept(
+  listener: DenoListener,
+  isOpen: () => boolean,
+  events: ListenEvents,
+  address: Address,
+): Promise<void> {
+  const path = address.transport === "unix" ? address.path : undefined;
+  while (isOpen()) {
+    let conn: DenoConn;
+    try {
+      conn = await listener.accept();
+    } catch (error) {
+      if (!isOpen()) return;
+      const code = codeOf(error);
+      events.error(listenError(error, address));
+      if (!PASSING.has(code)) {
+        await new Promise((resolve) => setTimeout(resolve, ACCEPT_PAUSE));
+      }
+      continue;
+    }
+    if (!isOpen()) {
+      conn.close();
+      return;
+    }
+    const transport = new DenoTransport(conn, path);
+    transport.setNoDelay(true);
+    events.connection(transport);
+  }
+}
+
+function listenHere(
+  options: ListenOptions,
+  events: ListenEvents,
+): RuntimeServer {
+  const { hostname, port, path, backlog } = options;
+  const wanted: Address = path === undefined
+    ? tcpAddress({ transport: "tcp", hostname, port })
+    : { transport: "unix", path };
+  let listener: DenoListener;
+  try {
+    listener = deno.listen(
+      path === undefined
+        ? { hostname, port, tcpBacklog: backlog }
+        : { transport: "unix", path },
+    );
+  } catch (error) {
+    throw listenError(error, wanted);
+  }
+  const address = path === undefined ? tcpAddress(listener.addr) : wanted;
+  let open = true;
+  // The socket is closed only when the pending accept has been given up.
+  const stopped = accept(listener, () => open, events, address);
+  return {
+    address,
+    raw: listener,
+    close() {
+      if (open) {
+        open = false;
+        listener.close();
+      }
+      return stopped;
+    },
+    updateTls() {
+      throw new TypeError("Cannot update TLS: this server has none");
+    },
+    ref: () => listener.ref(),
+    unref: () => listener.unref(),
+  };
+}
+
+// node:net is loaded only for what the natives cannot do.
+
+async function listen(
+  options: ListenOptions,
+  events: ListenEvents,
+): Promise<RuntimeServer> {
+  // Deno.listen takes reusePort only with --unstable-net, and without it the
+  // process is ended; on Unix sockets it has no backlog.
+  const { reusePort, path, backlog } = options;
+  if (reusePort || (path !== undefined && backlog !== undefined)) {
+    const node = await import("./_node.ts");
+    return await node.runtime.listen(options, events);
+  }
+  if (path === undefined) return listenHere(options, events);
+  const { replacingStale } = await import("./_node.ts");
+  return await replacingStale(path, () => listenHere(options, events));
+}
+
+async function connect(options: DialOptions): Promise<Transport> {
+  const { hostname, port, path, localAddress, signal } = options;
+  // Deno.connect cannot choose the address to come from.
+  if (localAddress !== undefined) {
+    const node = await import("./_node.ts");
+    return await node.runtime.connect(options);
+  }
+  const address: Address = path === undefined
+    ? tcpAddress({ transport: "tcp", hostname, port })
+    : { transport: "unix", path };
+  signal?.throwIfAborted();
+  let conn: DenoConn;
+  try {
+    conn = await deno.connect(
+      path === undefined
+        ? { hostname, port, signal }
+        : { transport: "unix", path, signal },
+    );
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw connectError(error, address);
+  }
+  if (signal?.aborted) {
+    conn.close();
+    throw signal.reason;
+  }
+  const transport = new DenoTransport(conn, path);
+  transport.setNoDelay(true);
+  return transport;
+}
+
+/** TCP on `Deno.listen` and `Deno.connect`. */
+export const runtime: TcpRuntime = { listen, connect };

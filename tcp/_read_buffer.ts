@@ -1,0 +1,47 @@
+/** The first buffer of a connection, and the least one. */
+const LEAST = 2048;
+/** The buffer of a connection that fills it. */
+const MOST = 64 * 1024;
+/** Reads of under a quarter after which a buffer is halved. */
+const PATIENCE = 16;
+
+/**
+ * Where a pulled socket reads into. It grows while the reads fill it and
+ * shrinks when they stay small, so that an idle connection holds 2 KiB; a
+ * chunk that fills half of the buffer is given away with it, a smaller one
+ * is copied, so that nobody's small message keeps 64 KiB alive.
+ */
+export class ReadBuffer {
+  #buffer: Uint8Array | undefined;
+  #size = LEAST;
+  #small = 0;
+
+  /** Space for the next read. */
+  space(): Uint8Array {
+    return this.#buffer ??= new Uint8Array(this.#size);
+  }
+
+  /** What was read into it: the caller's own from now on. */
+  take(size: number): Uint8Array {
+    const buffer = this.#buffer!;
+    if (size === buffer.byteLength) {
+      this.#size = Math.min(MOST, this.#size * 4);
+      this.#small = 0;
+      this.#buffer = undefined;
+      return buffer;
+    }
+    if (size >= buffer.byteLength >> 1) {
+      this.#small = 0;
+      this.#buffer = undefined;
+      return buffer.subarray(0, size);
+    }
+    const chunk = buffer.slice(0, size);
+    if (size > buffer.byteLength >> 2 || this.#size === LEAST) this.#small = 0;
+    else if (++this.#small >= PATIENCE) {
+      this.#small = 0;
+      this.#size >>= 1;
+      this.#buffer = undefined;
+    }
+    return chunk;
+  }
+}

@@ -1,0 +1,175 @@
+import { loadRuntime } from "../tcp/_load.ts";
+import { runtime as nodeDoor } from "../tcp/_node.ts";
+import type {
+  ListenOptions,
+  RuntimeServer,
+  TcpRuntime,
+} from "../tcp/_runtime.ts";
+import type { Transport, TransportEvents } from "../tcp/_transport.ts";
+import * as net from "node:net";
+import { runtime, until, within } from "./_support.ts";
+
+/** Every door that works on this runtime: its own, and node:net. */
+export const doors: readonly [string, () => Promise<TcpRuntime>][] =
+  runtime === "node"
+    ? [["node:net", loadRuntime]]
+    : [[runtime, loadRuntime], ["node:net", () => Promise.resolve(nodeDoor)]];
+
+/** Writes down what a transport reports. */
+export class Recorder implements TransportEvents {
+  readonly chunks: Uint8Array[] = [];
+  readonly order: string[] = [];
+  bytes = 0;
+  drains = 0;
+  ended = false;
+  closed = false;
+  error: unknown;
+  /** Called on each chunk. */
+  onData: (chunk: Uint8Array) => void = () => {};
+
+  data(chunk: Uint8Array): void {
+    if (this.closed || this.ended) this.order.push("late data");
+    this.chunks.push(chunk);
+    this.bytes += chunk.byteLength;
+    this.onData(chunk);
+  }
+  end(): void {
+    this.order.push("end");
+    this.ended = true;
+  }
+  drain(): void {
+    this.drains++;
+  }
+  close(error?: unknown): void {
+    this.order.push("close");
+    this.closed = true;
+    this.error = error;
+  }
+  get text(): string {
+    return this.chunks.map((chunk) => new TextDecoder().decode(chunk)).join("");
+  }
+  get code(): string | undefined {
+    return (this.error as { code?: string } | undefined)?.code;
+  }
+}
+
+/** A listening door, a raw node:net peer connected to it, and our end. */
+export interface Rig {
+  readonly door: TcpRuntime;
+  readonly server: RuntimeServer;
+  readonly port: number;
+  readonly errors: unknown[];
+  /** Connects a raw socket; the transport that was accepted for it. */
+  accept(): Promise<{ peer: net.Socket; transport: Transport }>;
+  /** Connects by the door to a raw server; both ends. */
+  dial(): Promise<{ peer: net.Socket; transport: Transport }>;
+  close(): Promise<void>;
+}
+
+export async function rig(
+  open: () => Promise<TcpRuntime>,
+  options: ListenOptions = { hostname: "127.0.0.1", port: 0 },
+): Promise<Rig> {
+  const door = await open();
+  const accepted: Transport[] = [];
+  const errors: unknown[] = [];
+  const peers: net.Socket[] = [];
+  const transports: Transport[] = [];
+  const server = await door.listen(options, {
+    connection: (transport) => {
+      accepted.push(transport);
+      transports.push(transport);
+    },
+    error: (error) => errors.push(error),
+  });
+  const { address } = server;
+  const port = address.transport === "unix" ? 0 : address.port;
+  const rawAccepted: net.Socket[] = [];
+  let raw: net.Server | undefined;
+  const keep = (peer: net.Socket) => {
+    peer.on("error", () => {});
+    peers.push(peer);
+    return peer;
+  };
+  return {
+    door,
+    server,
+    port,
+    errors,
+    async accept() {
+      const count = accepted.length;
+      const peer = keep(net.connect({
+        ...(address.transport === "unix"
+          ? { path: address.path }
+          : { host: "127.0.0.1", port }),
+        allowHalfOpen: true,
+      }));
+      peer.pause();
+      await until(() => accepted.length > count, "accepting");
+      return { peer, transport: accepted[count] };
+    },
+    async dial() {
+      if (raw === undefined) {
+        const server = raw = net.createServer({
+          allowHalfOpen: true,
+          pauseOnConnect: true,
+        }, (peer) => rawAccepted.push(keep(peer)));
+        await within(
+          new Promise<void>((resolve) =>
+            server.listen(0, "127.0.0.1", () => resolve())
+          ),
+        );
+      }
+      const count = rawAccepted.length;
+      const { port } = raw.address() as net.AddressInfo;
+      const transport = await within(
+        door.connect({ hostname: "127.0.0.1", port }),
+      );
+      transports.push(transport);
+      await until(() => rawAccepted.length > count, "the raw accept");
+      return { peer: rawAccepted[count], transport };
+    },
+    async close() {
+      for (const transport of transports) transport.destroy();
+      for (const peer of peers) peer.destroy();
+      raw?.close();
+      await server.close();
+    },
+  };
+}
+
+/** What a raw peer has received so far. */
+export function collect(peer: net.Socket): {
+  bytes: number;
+  text: string;
+  ended: boolean;
+  closed: boolean;
+  error?: string;
+} {
+  const seen: ReturnType<typeof collect> = {
+    bytes: 0,
+    text: "",
+    ended: false,
+    closed: false,
+  };
+  const decoder = new TextDecoder();
+  peer.on("data", (chunk: Uint8Array) => {
+    seen.bytes += chunk.byteLength;
+    if (seen.bytes < 65_536) seen.text += decoder.decode(chunk);
+  });
+  peer.on("end", () => seen.ended = true);
+  peer.on("close", () => seen.closed = true);
+  peer.on("error", (error: { code?: string }) => seen.error = error.code);
+  peer.resume();
+  return seen;
+}
+
+/** The bytes of a text. */
+export function utf8(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+/** Some turns of the event loop: for what must not happen. */
+export async function settle(ms = 30): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, ms));
+}
