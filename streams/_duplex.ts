@@ -17,9 +17,12 @@ export function toError(reason: unknown, message: string): Error {
   return reason instanceof Error ? reason : toNetError(reason, message);
 }
 
-/** A Web Stream over a sink's `send`. */
+/** A Web Stream over a sink's `send`; it fails when the sink does. */
 export function writableOf<T>(
-  sink: { send(message: T): MaybePromise<boolean> },
+  sink: {
+    send(message: T): MaybePromise<boolean>;
+    readonly closed: Promise<CloseInfo>;
+  },
   close: () => MaybePromise<void>,
   abort: (reason: unknown) => void,
 ): WritableStream<T> {
@@ -27,6 +30,11 @@ export function writableOf<T>(
     if (!accepted) throw new ClosedError("Cannot write: the sink is closed");
   };
   return new WritableStream<T>({
+    start(controller): void {
+      sink.closed.then(({ error }) => {
+        if (error !== undefined) controller.error(error);
+      });
+    },
     write(message): Promise<void> | void {
       const accepted = sink.send(message);
       if (accepted instanceof Promise) return accepted.then(refuse);

@@ -18,6 +18,8 @@ export interface InboxOptions<T> {
   low?: number;
   /** There is room again, after a `push` that gave `false`. */
   onRoom?: () => void;
+  /** Somebody is about to wait; a producer that pulls may push right now. */
+  onWait?: () => void;
   /** The consumer cancelled its Web Stream: nobody will read on. */
   onCancel?: (reason: unknown) => void;
 }
@@ -35,6 +37,7 @@ export class Inbox<T> implements Source<T> {
   readonly #high: number;
   readonly #low: number;
   readonly #onRoom: (() => void) | undefined;
+  readonly #onWait: (() => void) | undefined;
   readonly #onCancel: ((reason: unknown) => void) | undefined;
   readonly #receivers = new Waiters<T | undefined>("receive");
   #fill = 0;
@@ -49,8 +52,9 @@ export class Inbox<T> implements Source<T> {
     this.#size = options.size;
     this.#sizes = options.size && new Ring<number>();
     this.#high = options.high;
-    this.#low = options.low ?? options.high - 1;
+    this.#low = options.low ?? Math.max(0, options.high - 1);
     this.#onRoom = options.onRoom;
+    this.#onWait = options.onWait;
     this.#onCancel = options.onCancel;
   }
 
@@ -154,6 +158,10 @@ export class Inbox<T> implements Source<T> {
 
   #next(options?: Wait): MaybePromise<T | undefined> {
     if (this.#queue.length > 0) return this.#take();
+    if (this.#onWait !== undefined && !this.#ended) {
+      this.#onWait();
+      if (this.#queue.length > 0) return this.#take();
+    }
     if (this.#ended) {
       return this.#failed ? Promise.reject(this.#error) : undefined;
     }

@@ -28,11 +28,13 @@ export class Outbox<T> {
   readonly #senders: Waiters<boolean, T>;
   #pending = 0;
   #closed = false;
+  #drained: (() => void)[] | undefined;
 
   constructor(options: OutboxOptions<T>) {
     this.#options = options;
     this.#senders = new Waiters("send", (message) => {
       this.#pending -= this.#size(message);
+      this.#tellDrained();
     });
   }
 
@@ -84,6 +86,19 @@ export class Outbox<T> {
       accept(sender.value);
       sender.resolve(true);
     }
+    this.#tellDrained();
+  }
+
+  /** Resolves once nobody waits any more: all let in, given up or closed. */
+  drained(): Promise<void> {
+    if (this.#senders.size === 0) return Promise.resolve();
+    return new Promise((resolve) => (this.#drained ??= []).push(resolve));
+  }
+
+  #tellDrained(): void {
+    if (this.#drained === undefined || this.#senders.size > 0) return;
+    for (const resolve of this.#drained) resolve();
+    this.#drained = undefined;
   }
 
   /** From now on every send gives `false`, the waiting ones too. */
@@ -91,6 +106,7 @@ export class Outbox<T> {
     this.#closed = true;
     this.#pending = 0;
     this.#senders.resolveAll(false);
+    this.#tellDrained();
   }
 
   #size(message: T): number {

@@ -1,0 +1,28 @@
+/**
+ * The one stream contract of this library, in memory: sources, sinks and
+ * duplexes with honest backpressure, what joins them, and the errors.
+ *
+ * @example
+ * ```ts
+ * import { Channel, connect, from } from "@sluice/net/streams";
+ *
+ * const channel = new Channel<string>({ capacity: 4 });
+ * const done = connect(from(["a", "b"]), channel);
+ * for await (const message of channel) console.log(message);
+ * await done;
+ * ```
+ *
+ * @module
+ */
+export * from "./bytes.ts";
+export * from "./channel.ts";
+export * from "./connect.ts";
+export * from "./consume.ts";
+export * from "./errors.ts";
+export { from } from "./from.ts";
+export * from "./hex_dump.ts";
+export * from "./pair.ts";
+export * from "./splice.ts";
+export * from "./text.ts";
+export { toReadable } from "./to_readable.ts";
+export type * from "./types.ts";

@@ -1,0 +1,105 @@
+import { toNetError } from "./_duplex.ts";
+import type {
+  CloseInfo,
+  Duplex,
+  MaybePromise,
+  Sink,
+  Source,
+  Wait,
+} from "./types.ts";
+
+interface Ending {
+  readonly closed?: Promise<CloseInfo>;
+  close?(): MaybePromise<void>;
+  destroy?(reason?: unknown): void;
+}
+
+class Spliced<In, Out> implements Duplex<In, Out> {
+  readonly #source: Source<In> & Ending;
+  readonly #sink: Sink<Out> & Ending;
+  readonly closed: Promise<CloseInfo>;
+  #settle!: (info: CloseInfo) => void;
+
+  constructor(source: Source<In> & Ending, sink: Sink<Out> & Ending) {
+    this.#source = source;
+    this.#sink = sink;
+    this.closed = new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+    const halves = [source.closed, sink.closed].filter((half) =>
+      half !== undefined
+    );
+    if (halves.length === 2) {
+      Promise.all(halves).then((infos) =>
+        this.#settle(infos.find(({ clean }) => !clean) ?? { clean: true })
+      );
+    }
+  }
+
+  get readable(): ReadableStream<In> {
+    return this.#source.readable;
+  }
+
+  get writable(): WritableStream<Out> {
+    return this.#sink.writable;
+  }
+
+  get buffered(): number {
+    return this.#sink.buffered;
+  }
+
+  receive(options?: Wait): MaybePromise<In | undefined> {
+    return this.#source.receive(options);
+  }
+
+  batches(): AsyncIterable<readonly In[]> {
+    return this.#source.batches();
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<In> {
+    return this.#source[Symbol.asyncIterator]();
+  }
+
+  send(message: Out, options?: Wait): MaybePromise<boolean> {
+    return this.#sink.send(message, options);
+  }
+
+  async close(): Promise<void> {
+    await this.#sink.close?.();
+    await this.#source.close?.();
+    this.#settle({ clean: true });
+  }
+
+  destroy(reason?: unknown): void {
+    this.#sink.destroy?.(reason);
+    this.#source.destroy?.(reason);
+    this.#settle({
+      clean: false,
+      error: toNetError(reason, "Duplex was destroyed"),
+    });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/**
+ * One duplex out of a source and a sink that belong together.
+ *
+ * @example
+ * ```ts
+ * import { Channel, splice } from "@sluice/net/streams";
+ *
+ * const requests = new Channel<string>();
+ * const answers = new Channel<number>();
+ * const client = splice(answers, requests);
+ * client.send("how many?");
+ * ```
+ */
+export function splice<In, Out>(
+  source: Source<In>,
+  sink: Sink<Out>,
+): Duplex<In, Out> {
+  return new Spliced(source, sink);
+}
