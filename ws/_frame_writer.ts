@@ -8,97 +8,117 @@ export const PING = 0x89;
 export const PONG = 0x8a;
 
 /** Longest head there is: 2 bytes, 8 of length, 4 of masking key. */
-const MAX_HEAD = 14;
-/** Strings up to this many UTF-16 units are encoded in the scratch buffer. */
-const SCRATCH_UNITS = 4096;
-/** Strings up to this many units are encoded by hand, while they are ASCII. */
+export const MAX_HEAD = 14;
+/** Strings up to this many UTF-16 units are encoded by hand, while ASCII. */
 const BY_HAND = 48;
 
 const encoder = new TextEncoder();
-const scratch = new Uint8Array(MAX_HEAD + SCRATCH_UNITS * 3);
-const empty = new Uint8Array(0);
+const key = new Uint8Array(4);
+
+/** Bytes that a text takes as a frame, at most. */
+export function textRoom(text: string): number {
+  return MAX_HEAD + text.length * 3;
+}
 
 /**
- * One frame in one buffer (RFC 6455, 5.2), head and payload, masked when
- * `masked`. The payload is copied: the caller keeps its buffer.
+ * Writes a frame (RFC 6455, 5.2), head and payload, masked when `masked`, to
+ * `target` from `at`; gives its end. The payload is copied.
  */
+export function writeFrame(
+  target: Uint8Array,
+  at: number,
+  first: number,
+  payload: Uint8Array,
+  masked: boolean,
+): number {
+  const length = payload.byteLength;
+  const start = at + headSize(length, masked);
+  target.set(payload, start);
+  writeHead(target, at, first, length, masked);
+  return start + length;
+}
+
+/** The same with a text, which needs up to `textRoom(text)` bytes. */
+export function writeText(
+  target: Uint8Array,
+  at: number,
+  text: string,
+  masked: boolean,
+): number {
+  const units = text.length;
+  // Its place if the text is ASCII, as most are.
+  let start = at + headSize(units, masked);
+  let length = units;
+  if (units > BY_HAND || !writeAscii(target, start, text)) {
+    length = encoder.encodeInto(text, target.subarray(start)).written;
+    const real = at + headSize(length, masked);
+    if (real !== start) {
+      target.copyWithin(real, start, start + length);
+      start = real;
+    }
+  }
+  writeHead(target, at, TEXT, length, masked);
+  return start + length;
+}
+
+/** One frame in a buffer of its own. */
 export function encodeFrame(
   first: number,
   payload: Uint8Array,
   masked: boolean,
 ): Uint8Array {
   const length = payload.byteLength;
-  const head = headSize(length, masked);
-  const frame = new Uint8Array(head + length);
-  frame.set(payload, head);
-  writeHead(frame, head, first, length, masked);
+  const frame = new Uint8Array(headSize(length, masked) + length);
+  writeFrame(frame, 0, first, payload, masked);
   return frame;
 }
 
-/** A text message as one frame in one buffer. */
+/** A text message as one frame in a buffer of its own. */
 export function encodeText(text: string, masked: boolean): Uint8Array {
-  const units = text.length;
-  if (units === 0) return encodeFrame(TEXT, empty, masked);
-  if (units <= BY_HAND) {
-    const head = masked ? 6 : 2;
-    const frame = new Uint8Array(head + units);
-    let i = 0;
-    for (; i < units; i++) {
-      const code = text.charCodeAt(i);
-      if (code > 0x7f) break;
-      frame[head + i] = code;
-    }
-    if (i === units) {
-      writeHead(frame, head, TEXT, units, masked);
-      return frame;
-    }
+  return encodeFrame(TEXT, encoder.encode(text), masked);
+}
+
+function writeAscii(target: Uint8Array, start: number, text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > 0x7f) return false;
+    target[start + i] = code;
   }
-  if (units > SCRATCH_UNITS) {
-    return encodeFrame(TEXT, encoder.encode(text), masked);
-  }
-  const length = encoder.encodeInto(text, scratch.subarray(MAX_HEAD)).written;
-  const head = headSize(length, masked);
-  const start = MAX_HEAD - head;
-  const frame = scratch.slice(start, MAX_HEAD + length);
-  writeHead(frame, head, TEXT, length, masked);
-  return frame;
+  return true;
 }
 
 function headSize(length: number, masked: boolean): number {
   return (length < 126 ? 2 : length < 65_536 ? 4 : 10) + (masked ? 4 : 0);
 }
 
-/** Writes the head before a payload that is in place, and masks it. */
+/** Writes the head before a payload that is in place, and masks that. */
 function writeHead(
   frame: Uint8Array,
-  head: number,
+  start: number,
   first: number,
   length: number,
   masked: boolean,
 ): void {
   const bit = masked ? 0x80 : 0;
-  frame[0] = first;
+  let at = start;
+  frame[at++] = first;
   if (length < 126) {
-    frame[1] = bit | length;
+    frame[at++] = bit | length;
   } else if (length < 65_536) {
-    frame[1] = bit | 126;
-    frame[2] = length >>> 8;
-    frame[3] = length;
+    frame[at++] = bit | 126;
+    frame[at++] = length >>> 8;
+    frame[at++] = length;
   } else {
-    frame[1] = bit | 127;
-    const high = Math.floor(length / 0x1_0000_0000);
-    frame[2] = 0;
-    frame[3] = 0;
-    frame[4] = high >>> 8;
-    frame[5] = high;
-    frame[6] = length >>> 24;
-    frame[7] = length >>> 16;
-    frame[8] = length >>> 8;
-    frame[9] = length;
+    frame[at++] = bit | 127;
+    for (let shift = 56; shift >= 0; shift -= 8) {
+      frame[at++] = Math.floor(length / 2 ** shift);
+    }
   }
-  if (masked) {
-    const key = frame.subarray(head - 4, head);
-    randomMask(key, 0);
-    applyMask(frame, head, frame.byteLength, key, 0);
-  }
+  if (!masked) return;
+  randomMask(key);
+  frame[at++] = key[0];
+  frame[at++] = key[1];
+  frame[at++] = key[2];
+  frame[at++] = key[3];
+  applyMask(frame, at, at + length, key, 0);
 }

@@ -44,15 +44,15 @@ export function applyMask(
 const pool = new Uint8Array(4096);
 let used = pool.byteLength;
 
-/** Writes a fresh random key (RFC 6455, 10.3) to `bytes[at, at + 4)`. */
-export function randomMask(bytes: Uint8Array, at: number): void {
+/** Fills `key` with four fresh random bytes (RFC 6455, 10.3). */
+export function randomMask(key: Uint8Array): void {
   if (used === pool.byteLength) {
     crypto.getRandomValues(pool);
     used = 0;
   }
-  bytes[at] = pool[used];
-  bytes[at + 1] = pool[used + 1];
-  bytes[at + 2] = pool[used + 2];
-  bytes[at + 3] = pool[used + 3];
+  key[0] = pool[used];
+  key[1] = pool[used + 1];
+  key[2] = pool[used + 2];
+  key[3] = pool[used + 3];
   used += 4;
 }

@@ -2,17 +2,10 @@ import { ClosedError, TimeoutError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
 import { toError, toNetError } from "../streams/_duplex.ts";
 import type { Transport } from "../tcp/_transport.ts";
-import { Writer } from "../tcp/_writer.ts";
 import { ABNORMAL, closePayload, GOING_AWAY, NO_CODE } from "./_codes.ts";
 import { FrameReader } from "./_frame_reader.ts";
-import {
-  BINARY,
-  CLOSE,
-  encodeFrame,
-  encodeText,
-  PING,
-  PONG,
-} from "./_frame_writer.ts";
+import { BINARY, CLOSE, PING, PONG } from "./_frame_writer.ts";
+import { Output } from "./_output.ts";
 import { BaseSocket } from "./_socket.ts";
 import type { SocketInit } from "./_socket.ts";
 import type { Message, SocketHandler } from "./types.ts";
@@ -23,7 +16,7 @@ const empty = new Uint8Array(0);
 /** A WebSocket over our own codec and any transport, after the handshake. */
 export class WireSocket extends BaseSocket {
   readonly #transport: Transport;
-  readonly #writer: Writer;
+  readonly #output: Output;
   readonly #reader: FrameReader;
   /** Clients mask, and leave it to the server to end TCP first. */
   readonly #client: boolean;
@@ -45,7 +38,7 @@ export class WireSocket extends BaseSocket {
     const { limits } = init;
     this.#transport = transport;
     this.#client = client;
-    this.#writer = new Writer(transport, limits.highWaterMark);
+    this.#output = new Output(transport, limits.highWaterMark, client);
     this.#reader = new FrameReader({
       masked: !client,
       maxMessageSize: limits.maxMessageSize,
@@ -96,23 +89,17 @@ export class WireSocket extends BaseSocket {
   }
 
   get buffered(): number {
-    return this.#writer.buffered + this.outbox.pending;
+    return this.#output.buffered + this.outbox.pending;
   }
 
   protected get full(): boolean {
-    if (!this.#writer.full) return false;
-    // Only the kernel's word counts: then a drain is sure to come.
-    this.#writer.flush();
-    return this.#writer.full;
+    return this.#output.full;
   }
 
   protected transmit(message: Message): void {
     if (this.#watch !== undefined) this.#watch.used = true;
-    this.#writer.write(
-      typeof message === "string"
-        ? encodeText(message, this.#client)
-        : encodeFrame(BINARY, message, this.#client),
-    );
+    if (typeof message === "string") this.#output.text(message);
+    else this.#output.frame(BINARY, message);
   }
 
   protected transmitPing(data: Uint8Array): void {
@@ -122,7 +109,7 @@ export class WireSocket extends BaseSocket {
   /** Control frames, as long as there may be any. */
   #write(first: number, payload: Uint8Array): void {
     if (this.#sentClose) return;
-    this.#writer.write(encodeFrame(first, payload, this.#client));
+    this.#output.frame(first, payload);
   }
 
   protected hold(): void {
@@ -166,7 +153,7 @@ export class WireSocket extends BaseSocket {
     this.#reader.stop();
     this.inbox.destroy(this.cut);
     this.outbox.close();
-    this.#writer.drop();
+    this.#output.drop();
     this.#transport.destroy();
   }
 
@@ -182,7 +169,7 @@ export class WireSocket extends BaseSocket {
     this.#sayClose();
     // What the peer still sends is read and dropped until its FIN: an unread
     // byte would turn our Close into a reset.
-    this.#writer.end();
+    this.#output.end();
   }
 
   /** Whether both sides have said Close: nothing can make that unclean. */
@@ -241,13 +228,13 @@ export class WireSocket extends BaseSocket {
     }
     this.#wind();
     this.#sayClose();
-    if (!this.#client) this.#writer.end();
+    if (!this.#client) this.#output.end();
   }
 
   /** The peer's FIN. */
   #onEnd(): void {
     if (this.#received !== undefined || this.#failure !== undefined) {
-      this.#writer.end();
+      this.#output.end();
       return;
     }
     this.#lost(new ClosedError("The WebSocket's peer ended without a Close"));
@@ -264,7 +251,7 @@ export class WireSocket extends BaseSocket {
   }
 
   #onDrain(): void {
-    this.#writer.drained();
+    this.#output.drained();
     if (this.#owedPong !== undefined && !this.full) {
       const data = this.#owedPong;
       this.#owedPong = undefined;
@@ -282,7 +269,7 @@ export class WireSocket extends BaseSocket {
     }
     if (this.#timer !== undefined) clearTimeout(this.#timer);
     this.#watch?.stop();
-    this.#writer.drop();
+    this.#output.drop();
     this.over(
       this.#failure === undefined ? { clean: true, ...this.#received! } : {
         clean: false,
