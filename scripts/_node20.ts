@@ -1,4 +1,3 @@
-import { buildNpm } from "./build_npm.ts";
 import { resolveRuntime, run } from "./_runtimes.ts";
 
 /** Strips the types of the files given, and lets imports name `.js` files. */
@@ -41,8 +40,10 @@ async function copyTests(
  * were packed, and the tests with their types stripped beside each other, so
  * that the behaviour suite runs on what users of Node 20 install.
  */
-export async function buildNode20Suite(root: URL): Promise<URL> {
-  const tarball = await buildNpm(root);
+export async function buildNode20Suite(
+  root: URL,
+  tarball: string,
+): Promise<URL> {
   const suite = new URL("npm/node20/", root);
   await Deno.mkdir(suite, { recursive: true });
   const untar = await run("tar", [

@@ -10,6 +10,8 @@
  */
 import { parseArgs } from "node:util";
 import { buildNode20Suite } from "./_node20.ts";
+import { checkTypes, installPackage } from "./_package.ts";
+import { buildNpm } from "./build_npm.ts";
 import { parseJunit } from "./_junit.ts";
 import { resolveRuntime, run, runtimeNames } from "./_runtimes.ts";
 import type { Runtime } from "./_runtimes.ts";
@@ -140,25 +142,45 @@ if (install.code !== 0) {
   Deno.exit(1);
 }
 const files = await testFiles();
-if (files.length === 0) {
+const names = values.runtime.split(",");
+const wantsPackage = positionals.length === 0 ||
+  positionals.some((p) => "package_test".includes(p));
+if (files.length === 0 && !wantsPackage) {
   console.error(`No test file matches: ${positionals.join(" ")}`);
   Deno.exit(1);
 }
 const jobs: Job[] = [];
-for (const name of values.runtime.split(",")) {
+let tarball: string | undefined;
+let user: URL | undefined;
+for (const name of names) {
   const runtime = await resolveRuntime(name);
   totals.set(name, { passed: 0, failed: 0, skipped: 0 });
   console.log(`${name} ${runtime.version}: ${runtime.path}`);
-  const cwd = name === "node20" ? await buildNode20Suite(root) : root;
+  const packed = name === "node20" || (name === "node24" && wantsPackage);
+  if (packed) tarball ??= await buildNpm(root);
+  const cwd = name === "node20" && files.length > 0
+    ? await buildNode20Suite(root, tarball!)
+    : root;
   for (const file of files) {
     const path = name === "node20" ? file.replace(/\.ts$/, ".js") : file;
     jobs.push({ runtime, file: path, cwd });
+  }
+  if (packed && wantsPackage) {
+    user ??= await installPackage(root, tarball!);
+    jobs.push({ runtime, file: "package_test.mjs", cwd: user });
+    if (name === "node24") {
+      const wrong = await checkTypes(root, user, runtime.path);
+      totals.get(name)![wrong === undefined ? "passed" : "failed"]++;
+      if (wrong !== undefined) failures.push(`package types\n${wrong}`);
+    }
   }
 }
 const started = performance.now();
 await Promise.all(
   Array.from({ length: Number(values.jobs) }, () => work(jobs)),
 );
+
+if (user !== undefined) await Deno.remove(user, { recursive: true });
 
 for (const failure of failures) console.log(`\n--- ${failure}`);
 console.log();
