@@ -3,9 +3,10 @@
  * a line `N passed, N failed, N skipped`.
  *
  * ```sh
- * deno task test [FILTER …] [--runtime deno,bun,node24] [--jobs N]
+ * deno task test [FILTER …] [--runtime deno,bun,node24] [--jobs N] [--soak]
  * ```
- * A filter is a part of a file's name. On Node 20, which cannot read
+ * A filter is a part of a file's name; `--soak` takes the long ones, of
+ * `tests/soak/`. On Node 20, which cannot read
  * TypeScript, the same tests run on the npm package.
  */
 import { parseArgs } from "node:util";
@@ -17,9 +18,9 @@ import { resolveRuntime, run, runtimeNames } from "./_runtimes.ts";
 import type { Runtime } from "./_runtimes.ts";
 
 /** A test file that runs longer than this hangs. */
-const FILE_TIMEOUT = 180_000;
+const fileTimeout = () => values.soak ? 1_800_000 : 180_000;
 /** The bound of one test. */
-const TEST_TIMEOUT = 60_000;
+const testTimeout = () => values.soak ? 1_700_000 : 60_000;
 
 const root = new URL("../", import.meta.url);
 const { values, positionals } = parseArgs({
@@ -28,6 +29,7 @@ const { values, positionals } = parseArgs({
   options: {
     runtime: { type: "string", default: runtimeNames.join(",") },
     jobs: { type: "string", default: "2" },
+    soak: { type: "boolean", default: false },
   },
 });
 
@@ -49,12 +51,13 @@ const failures: string[] = [];
 
 async function testFiles(): Promise<string[]> {
   const files: string[] = [];
-  for await (const { name } of Deno.readDir(new URL("tests/", root))) {
+  const folder = values.soak ? "tests/soak/" : "tests/";
+  for await (const { name } of Deno.readDir(new URL(folder, root))) {
     if (!name.endsWith("_test.ts")) continue;
     if (positionals.length > 0 && !positionals.some((p) => name.includes(p))) {
       continue;
     }
-    files.push(`tests/${name}`);
+    files.push(`${folder}${name}`);
   }
   return files.sort();
 }
@@ -66,7 +69,7 @@ function commandArgs({ runtime, file }: Job, report: string): string[] {
   if (runtime.name === "bun") {
     return [
       "test",
-      `--timeout=${TEST_TIMEOUT}`,
+      `--timeout=${testTimeout()}`,
       "--reporter=junit",
       `--reporter-outfile=${report}`,
       `./${file}`,
@@ -75,7 +78,7 @@ function commandArgs({ runtime, file }: Job, report: string): string[] {
   return [
     "--test",
     "--test-force-exit",
-    `--test-timeout=${TEST_TIMEOUT}`,
+    `--test-timeout=${testTimeout()}`,
     "--test-reporter=junit",
     `--test-reporter-destination=${report}`,
     "--test-reporter=spec",
@@ -90,7 +93,7 @@ async function runJob(job: Job): Promise<void> {
   const started = performance.now();
   const output = await run(runtime.path, commandArgs(job, report), {
     cwd: job.cwd,
-    timeout: FILE_TIMEOUT,
+    timeout: fileTimeout(),
   });
   const cases = parseJunit(await Deno.readTextFile(report).catch(() => ""));
   await Deno.remove(report);
@@ -111,7 +114,7 @@ async function runJob(job: Job): Promise<void> {
   if ((output.code !== 0 || cases.length === 0) && count.failed === 0) {
     count.failed++;
     const why = output.code === 124
-      ? `still running after ${FILE_TIMEOUT / 1000} s`
+      ? `still running after ${fileTimeout() / 1000} s`
       : cases.length === 0
       ? `exit code ${output.code}, no test ran`
       : `exit code ${output.code}`;
@@ -143,8 +146,8 @@ if (install.code !== 0) {
 }
 const files = await testFiles();
 const names = values.runtime.split(",");
-const wantsPackage = positionals.length === 0 ||
-  positionals.some((p) => "package_test".includes(p));
+const wantsPackage = !values.soak && (positionals.length === 0 ||
+  positionals.some((p) => "package_test".includes(p)));
 if (files.length === 0 && !wantsPackage) {
   console.error(`No test file matches: ${positionals.join(" ")}`);
   Deno.exit(1);
