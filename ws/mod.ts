@@ -32,3 +32,14 @@ export type {
   UpgradeOptions,
   WebSocketCloseInfo,
 } from "./types.ts";
+export * from "../streams/errors.ts";
+export type {
+  Address,
+  CloseInfo,
+  Duplex,
+  MaybePromise,
+  Sink,
+  Source,
+  Wait,
+} from "../streams/types.ts";
+export type { TlsClientOptions } from "../tcp/types.ts";
