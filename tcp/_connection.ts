@@ -1,4 +1,6 @@
 import { BaseDuplex, toError, toNetError } from "../streams/_duplex.ts";
+import { refuseWait } from "../streams/_waiters.ts";
+import { Ring } from "../streams/_ring.ts";
 import {
   ClosedError,
   SizeLimitError,
@@ -15,10 +17,12 @@ import type {
 import { show } from "./_errors.ts";
 import type { TlsInfo, Transport } from "./_transport.ts";
 import type { Connection } from "./types.ts";
-import { Writer } from "./_writer.ts";
+import { COPY_LIMIT, Writer } from "./_writer.ts";
 
 /** How long `close` waits for the peer's FIN, in ms. */
 const CLOSE_TIMEOUT = 15_000;
+/** Longest delay a timer takes; past it runtimes fire at once. */
+const MAX_TIMEOUT = 2 ** 31 - 1;
 
 export interface ConnectionOptions {
   /** @default 64 KiB */
@@ -31,32 +35,59 @@ export interface ConnectionOptions {
 
 const encoder = new TextEncoder();
 
-/** The bytes of a message; `undefined` when it is none. Never the caller's. */
-export function ownBytes(message: Bytes): Uint8Array | undefined {
-  if (typeof message === "string") return encoder.encode(message);
-  if (message instanceof ArrayBuffer) return new Uint8Array(message.slice(0));
+/** The caller's bytes, not copied; `undefined` when it is no message. */
+function viewOf(message: unknown): Uint8Array | undefined {
+  if (message instanceof Uint8Array) return message;
+  if (message instanceof ArrayBuffer) return new Uint8Array(message);
   if (ArrayBuffer.isView(message)) {
     const { buffer, byteOffset, byteLength } = message;
-    return new Uint8Array(buffer, byteOffset, byteLength).slice();
+    return new Uint8Array(buffer, byteOffset, byteLength);
   }
   return undefined;
 }
 
-/** A `Connection` over any transport. */
+function isShared(bytes: Uint8Array): boolean {
+  return typeof SharedArrayBuffer !== "undefined" &&
+    bytes.buffer instanceof SharedArrayBuffer;
+}
+
+/** A large message on its way, and the sender whose buffer it is. */
+interface Lent {
+  /** `bytesWritten` behind it. */
+  readonly mark: number;
+  readonly resolve: (sent: boolean) => void;
+}
+
+/**
+ * A `Connection` over any transport. Once `send` has given its result the
+ * buffer is the sender's again: small messages are copied, of large ones the
+ * result waits until the kernel has them.
+ */
 export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
   implements Connection {
   readonly #transport: Transport;
   readonly #writer: Writer;
+  readonly #maxBuffered: number;
   readonly #idleTimeout: number;
+  readonly #lent = new Ring<Lent>();
   #bytesRead = 0;
   #bytesWritten = 0;
   #error: NetError | undefined;
   #over = false;
-  /** `close` was called: what still comes is read and dropped. */
+  /** FIN was asked for: whoever waits to send goes first, nobody else. */
+  #finishing = false;
+  /** `close` was called. */
   #leaving = false;
-  /** Resolves when everything written, and FIN, is with the kernel. */
+  /** What comes is dropped: nobody here receives it any more. */
+  #deaf = false;
+  /** The peer has said FIN. */
+  #ended = false;
+  #reading = false;
+  /** Called when everything written, and FIN, is with the kernel. */
   #flushed: (() => void)[] = [];
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
+  #closeTimer: ReturnType<typeof setTimeout> | undefined;
+  #closeBy = Infinity;
   #lastActive = 0;
 
   /** `head` is what was read before this took the transport over. */
@@ -65,7 +96,8 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
     options: ConnectionOptions = {},
     head?: Uint8Array,
   ) {
-    const { highWaterMark = 65_536, maxBuffered = 16_777_216 } = options;
+    const { maxBuffered = 16_777_216 } = options;
+    const highWaterMark = Math.max(1, options.highWaterMark ?? 65_536);
     super({
       size: (chunk) => chunk.byteLength,
       high: highWaterMark,
@@ -76,36 +108,31 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
       accept: (message) => {
         const bytes = message as Uint8Array;
         this.#bytesWritten += bytes.byteLength;
-        this.#writer.write(bytes);
+        this.#writer.write(
+          bytes.byteLength > COPY_LIMIT ? bytes.slice() : bytes,
+        );
       },
       size: (message) => (message as Uint8Array).byteLength,
-      maxPending: () => maxBuffered - this.#writer.buffered,
-      onOverflow: () =>
-        this.destroy(
-          new SizeLimitError(
-            `Sending to ${show(transport.remoteAddress)} was stopped: more ` +
-              `than ${maxBuffered} bytes wait; await what send gives`,
-            { limit: maxBuffered, address: transport.remoteAddress },
-          ),
-        ),
+      // One sender who waits for what send gives may wait, however much it is.
+      maxPending: () =>
+        this.outbox.waiting === 0
+          ? Infinity
+          : maxBuffered - this.#writer.buffered,
+      onOverflow: () => this.#overflow(),
     });
     this.#transport = transport;
     this.#writer = new Writer(transport, highWaterMark);
+    this.#maxBuffered = maxBuffered;
     this.#idleTimeout = options.idleTimeout ?? 0;
     if (this.#idleTimeout > 0) this.#watchIdle();
     if (head !== undefined && head.byteLength > 0) this.#take(head);
     transport.attach({
       data: (chunk) => this.#take(chunk),
       end: () => {
+        this.#ended = true;
         this.inbox.end();
-        if (this.#leaving) this.#finishLeaving();
       },
-      drain: () => {
-        this.#active();
-        this.#writer.drained();
-        this.outbox.admit();
-        this.#tellFlushed();
-      },
+      drain: () => this.#drained(),
       close: (error) => this.#end(error),
     });
   }
@@ -139,59 +166,146 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
   }
 
   override send(message: Bytes, options?: Wait): MaybePromise<boolean> {
-    const bytes = ownBytes(message);
+    const now = options === undefined && !this.#finishing && !this.#over &&
+      this.outbox.waiting === 0 && !this.#writer.full;
+    if (typeof message === "string") {
+      if (!now) return this.#queue(encoder.encode(message), options);
+      this.#bytesWritten += this.#writer.writeText(message);
+      return true;
+    }
+    const bytes = viewOf(message);
     if (bytes === undefined) {
       return Promise.reject(
         new TypeError(
-          `Cannot send: a message is a string or bytes: ${typeof message}`,
+          `Cannot send: a message is a string or bytes: ${
+            message === null ? "null" : typeof message
+          }`,
         ),
       );
     }
+    if (!now) return this.#queue(bytes, options);
+    this.#bytesWritten += bytes.byteLength;
+    if (bytes.byteLength <= COPY_LIMIT) {
+      this.#writer.write(bytes);
+      return true;
+    }
+    return this.#sendLarge(bytes);
+  }
+
+  #queue(bytes: Uint8Array, options?: Wait): MaybePromise<boolean> {
+    if (this.#finishing) return refuseWait(options) ?? false;
     return this.outbox.send(bytes, options);
   }
 
-  async read(n: number): Promise<Uint8Array | undefined> {
+  #sendLarge(bytes: Uint8Array): MaybePromise<boolean> {
+    if (this.#writer.blocked || isShared(bytes)) {
+      this.#writer.write(bytes.slice());
+      return true;
+    }
+    this.#writer.write(bytes);
+    this.#writer.flush();
+    if (!this.#writer.blocked) return true;
+    return new Promise((resolve) => {
+      this.#lent.push({ mark: this.#bytesWritten, resolve });
+    });
+  }
+
+  #overflow(): void {
+    const address = this.remoteAddress;
+    const limit = this.#maxBuffered;
+    this.destroy(
+      new SizeLimitError(
+        `Sending to ${show(address)} was stopped: more than ${limit} bytes ` +
+          `wait; await what send gives`,
+        { limit, address },
+      ),
+    );
+  }
+
+  async read(n: number, options?: Wait): Promise<Uint8Array | undefined> {
     if (!Number.isInteger(n) || n < 0) {
       throw new RangeError(
         `Cannot read: n must be an integer of 0 or more: ${n}`,
       );
     }
-    if (n === 0) return new Uint8Array(0);
-    let chunk = await this.receive();
-    if (chunk === undefined) return undefined;
-    if (chunk.byteLength === n) return chunk;
-    if (chunk.byteLength > n) {
-      this.inbox.unshift(chunk.subarray(n));
-      return chunk.subarray(0, n);
+    if (n > this.#maxBuffered) {
+      throw new SizeLimitError(
+        `Cannot read ${n} bytes at once: maxBuffered is ${this.#maxBuffered}`,
+        { limit: this.#maxBuffered, address: this.remoteAddress },
+      );
     }
-    const bytes = new Uint8Array(n);
-    let filled = 0;
-    for (;;) {
-      const part = chunk.subarray(0, n - filled);
-      bytes.set(part, filled);
-      filled += part.byteLength;
-      if (part.byteLength < chunk.byteLength) {
-        this.inbox.unshift(chunk.subarray(part.byteLength));
+    if (this.#reading) {
+      throw new TypeError("Cannot read: another read is pending");
+    }
+    if (n === 0) return new Uint8Array(0);
+    this.#reading = true;
+    try {
+      return await this.#readExactly(n, options);
+    } finally {
+      this.#reading = false;
+    }
+  }
+
+  async #readExactly(
+    n: number,
+    options?: Wait,
+  ): Promise<Uint8Array | undefined> {
+    const first = await this.receive(options);
+    if (first === undefined) return undefined;
+    if (first.byteLength >= n) return this.#split(first, n);
+    const parts = [first];
+    let filled = first.byteLength;
+    while (filled < n) {
+      let part;
+      try {
+        part = await this.receive(options);
+      } catch (error) {
+        // Given up: what was taken is the next one's.
+        if (!this.#over) this.#putBack(parts);
+        throw error;
       }
-      if (filled === n) return bytes;
-      const next = await this.receive();
-      if (next === undefined) {
+      if (part === undefined) {
+        this.#putBack(parts);
         throw new ClosedError(
           `Cannot read ${n} bytes from ${show(this.remoteAddress)}: ` +
             `it ended after ${filled}`,
           { code: "ERR_UNEXPECTED_END", address: this.remoteAddress },
         );
       }
-      chunk = next;
+      parts.push(this.#split(part, n - filled));
+      filled += parts[parts.length - 1].byteLength;
     }
+    const bytes = new Uint8Array(n);
+    let offset = 0;
+    for (const part of parts) {
+      bytes.set(part, offset);
+      offset += part.byteLength;
+    }
+    return bytes;
   }
 
-  async closeWrite(): Promise<void> {
-    // Those who wait for room were here first.
-    await this.outbox.drained();
+  /** The beginning of a chunk; the rest goes back. */
+  #split(chunk: Uint8Array, n: number): Uint8Array {
+    if (chunk.byteLength <= n) return chunk;
+    this.inbox.unshift(chunk.subarray(n));
+    return chunk.subarray(0, n);
+  }
+
+  #putBack(parts: Uint8Array[]): void {
+    for (const part of parts.reverse()) this.inbox.unshift(part);
+  }
+
+  closeWrite(): Promise<void> {
+    this.#finishing = true;
+    this.#finishIfDue();
+    return this.#flush();
+  }
+
+  /** FIN, once those who waited to send have had their turn. */
+  #finishIfDue(): void {
+    if (!this.#finishing || this.#over || this.outbox.waiting > 0) return;
     this.outbox.close();
     this.#writer.end();
-    await this.#flush();
   }
 
   protected finish(): Promise<void> {
@@ -199,13 +313,31 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
   }
 
   async close(options: { timeout?: number } = {}): Promise<void> {
-    if (this.#over || this.#leaving) {
-      await this.closed;
-      return;
+    const { timeout = CLOSE_TIMEOUT } = options;
+    if (typeof timeout !== "number" || !(timeout >= 0)) {
+      throw new RangeError(
+        `Cannot close: timeout must be a number of 0 or more: ${timeout}`,
+      );
     }
-    this.#leaving = true;
-    const timeout = options.timeout ?? CLOSE_TIMEOUT;
-    const timer = setTimeout(() => {
+    if (this.#over) return void await this.closed;
+    this.#closeWithin(timeout);
+    if (!this.#leaving) {
+      this.#leaving = true;
+      // The peer must be able to finish, whether anybody receives it or not.
+      if (!this.#ended) this.#transport.resume();
+      // Once both have said FIN the transport is over by itself.
+      await this.closeWrite();
+    }
+    await this.closed;
+  }
+
+  /** The earliest deadline that was asked for holds. */
+  #closeWithin(timeout: number): void {
+    const by = performance.now() + timeout;
+    if (timeout > MAX_TIMEOUT || by >= this.#closeBy) return;
+    this.#closeBy = by;
+    clearTimeout(this.#closeTimer);
+    this.#closeTimer = setTimeout(() => {
       this.destroy(
         new TimeoutError(
           `Cannot close the connection to ${show(this.remoteAddress)} ` +
@@ -214,17 +346,6 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
         ),
       );
     }, timeout);
-    // Nobody will receive it: the peer must be able to finish all the same.
-    if (!this.inbox.ended) this.#transport.resume();
-    await this.closeWrite();
-    if (this.inbox.ended) this.#finishLeaving();
-    await this.closed;
-    clearTimeout(timer);
-  }
-
-  #finishLeaving(): void {
-    if (!this.#writer.ending || !this.#writer.idle) return;
-    this.#transport.destroy();
   }
 
   destroy(reason?: unknown): void {
@@ -252,7 +373,7 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
   #stop(reason: unknown): void {
     const message = `Connection to ${show(this.remoteAddress)} was destroyed`;
     this.#error ??= toNetError(reason, message);
-    this.inbox.destroy(toError(reason, message));
+    this.inbox.destroy(toError(reason ?? this.#error, message));
     this.#release();
   }
 
@@ -260,20 +381,50 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
   #release(): void {
     this.#over = true;
     clearTimeout(this.#idleTimer);
+    clearTimeout(this.#closeTimer);
     this.#writer.drop();
     this.outbox.close();
+    for (let it = this.#lent.shift(); it; it = this.#lent.shift()) {
+      it.resolve(false);
+    }
     this.#tellFlushed();
   }
 
   #take(chunk: Uint8Array): void {
     this.#bytesRead += chunk.byteLength;
     this.#active();
-    if (this.#leaving) return;
-    if (!this.inbox.push(chunk)) this.#transport.pause();
+    if (this.#deaf) return;
+    if (this.#leaving && this.inbox.full) {
+      // From here on it has gaps for whoever still receives: let it end.
+      this.#deaf = true;
+      const address = this.remoteAddress;
+      this.inbox.end(
+        new ClosedError(
+          `Connection to ${show(address)} was closed before all was received`,
+          { address },
+        ),
+      );
+    } else if (!this.inbox.push(chunk) && !this.#leaving) {
+      this.#transport.pause();
+    }
+  }
+
+  #drained(): void {
+    this.#active();
+    this.#writer.drained();
+    this.outbox.admit();
+    this.#finishIfDue();
+    const sent = this.#bytesWritten - this.#writer.buffered;
+    for (let it = this.#lent.peek(); it; it = this.#lent.peek()) {
+      if (it.mark > sent) break;
+      this.#lent.shift();
+      it.resolve(true);
+    }
+    this.#tellFlushed();
   }
 
   #end(error: NetError | undefined): void {
-    const unfinished = !this.inbox.ended && !this.#leaving;
+    const unfinished = !this.#ended && !this.#leaving;
     this.#error ??= error ?? (unfinished
       ? new ClosedError(
         `Connection to ${show(this.remoteAddress)} ended unfinished`,
@@ -290,17 +441,16 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
   /** Resolves once all that was written is with the kernel, or never will. */
   #flush(): Promise<void> {
     this.#writer.flush();
-    if (this.#over || (this.#writer.idle && this.outbox.waiting === 0)) {
-      return Promise.resolve();
-    }
+    if (this.#isFlushed()) return Promise.resolve();
     return new Promise((resolve) => this.#flushed.push(resolve));
   }
 
+  #isFlushed(): boolean {
+    return this.#over || (this.#writer.idle && this.outbox.waiting === 0);
+  }
+
   #tellFlushed(): void {
-    if (this.#flushed.length === 0) return;
-    if (!this.#over && !(this.#writer.idle && this.outbox.waiting === 0)) {
-      return;
-    }
+    if (this.#flushed.length === 0 || !this.#isFlushed()) return;
     const waiting = this.#flushed;
     this.#flushed = [];
     for (const resolve of waiting) resolve();

@@ -4,11 +4,12 @@ import type { Transport } from "./_transport.ts";
 /** Size of the buffers that small writes are gathered in. */
 const GATHER = 64 * 1024;
 /** Chunks up to this size are gathered; larger ones go down as they are. */
-const COPY_LIMIT = 16 * 1024;
+export const COPY_LIMIT = 16 * 1024;
 /** Gathering buffers kept for the next writer that needs one. */
 const POOL = 32;
 
 const pool: Uint8Array[] = [];
+const encoder = new TextEncoder();
 
 /**
  * Writes to a transport. What is written in one turn of the event loop goes
@@ -41,9 +42,14 @@ export class Writer {
     return this.#queued + this.#transport.pending;
   }
 
-  /** Whether to hold until `drained` has made room. */
+  /** Whether to hold: `drained` will be called, and may have made room. */
   get full(): boolean {
     return this.buffered >= this.#highWaterMark;
+  }
+
+  /** Whether the kernel has no room: what is written stays here. */
+  get blocked(): boolean {
+    return this.#blocked;
   }
 
   /** Whether FIN was asked for. */
@@ -64,24 +70,59 @@ export class Writer {
     const size = bytes.byteLength;
     if (size === 0 || this.#over || this.#ending) return;
     if (size <= COPY_LIMIT) {
-      if (this.#tail === undefined || GATHER - this.#used < size) {
-        this.#seal();
-        this.#tail = pool.pop() ?? new Uint8Array(GATHER);
-      }
-      this.#tail.set(bytes, this.#used);
+      this.#room(size).set(bytes, this.#used);
       this.#used += size;
     } else {
       this.#seal();
       this.#chunks.push(bytes);
     }
-    this.#queued += size;
-    if (this.#blocked || this.#scheduled) return;
-    this.#scheduled = true;
-    queueMicrotask(() => {
-      this.#scheduled = false;
-      this.flush();
-    });
+    this.#add(size);
   }
+
+  /** Takes a text, as UTF-8; gives the number of its bytes. */
+  writeText(text: string): number {
+    if (text.length === 0 || this.#over || this.#ending) return 0;
+    const most = text.length * 3;
+    if (most > COPY_LIMIT) {
+      const bytes = encoder.encode(text);
+      this.write(bytes);
+      return bytes.byteLength;
+    }
+    const tail = this.#room(most);
+    const used = this.#used;
+    const { written } = encoder.encodeInto(
+      text,
+      used === 0 ? tail : tail.subarray(used),
+    );
+    this.#used = used + written;
+    this.#add(written);
+    return written;
+  }
+
+  /** A gathering buffer that has this much room behind `#used`. */
+  #room(size: number): Uint8Array {
+    if (this.#tail === undefined || GATHER - this.#used < size) {
+      this.#seal();
+      this.#tail = pool.pop() ?? new Uint8Array(GATHER);
+    }
+    return this.#tail;
+  }
+
+  #add(size: number): void {
+    this.#queued += size;
+    if (this.#blocked) return;
+    // Once full it waits for a drain, and only a blocked kernel gives one.
+    if (this.#queued >= this.#highWaterMark) this.flush();
+    else if (!this.#scheduled) {
+      this.#scheduled = true;
+      queueMicrotask(this.#onTurn);
+    }
+  }
+
+  readonly #onTurn = (): void => {
+    this.#scheduled = false;
+    this.flush();
+  };
 
   /** Hands on what is queued, as far as the kernel takes it. */
   flush(): void {

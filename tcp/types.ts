@@ -1,4 +1,4 @@
-import type { Address, Bytes, Duplex } from "../streams/types.ts";
+import type { Address, Bytes, Duplex, Wait } from "../streams/types.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { TlsInfo } from "./_transport.ts";
 
@@ -50,9 +50,10 @@ export interface Connection extends Duplex<Uint8Array, Bytes> {
   readonly raw: unknown;
   /**
    * Exactly `n` bytes; `undefined` at a clean end, an error when the end
-   * comes in the middle.
+   * comes in the middle. `n` is at most `maxBuffered`; a read that is given
+   * up loses no bytes.
    */
-  read(n: number): Promise<Uint8Array | undefined>;
+  read(n: number, options?: Wait): Promise<Uint8Array | undefined>;
   /** Half-close: FIN after what is queued. Reading goes on. */
   closeWrite(): Promise<void>;
   /** Flushes, says FIN, waits for the peer's (bounded), then ends. */

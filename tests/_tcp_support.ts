@@ -6,8 +6,10 @@ import type {
   TcpRuntime,
 } from "../tcp/_runtime.ts";
 import type { Transport, TransportEvents } from "../tcp/_transport.ts";
+import { spawn } from "node:child_process";
 import * as net from "node:net";
-import { runtime, until, within } from "./_support.ts";
+import { fileURLToPath } from "node:url";
+import { runtime, tool, until, within } from "./_support.ts";
 
 /** Every door that works on this runtime: its own, and node:net. */
 export const doors: readonly [string, () => Promise<TcpRuntime>][] =
@@ -172,4 +174,38 @@ export function utf8(text: string): Uint8Array {
 /** Some turns of the event loop: for what must not happen. */
 export async function settle(ms = 30): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** What a peer in a process of its own has seen. */
+export interface PeerReport {
+  read: number;
+  written: number;
+  ended: boolean;
+  error?: string;
+}
+
+/** A raw peer in a process of its own: see `_tcp_peer.mjs`. */
+export async function peerProcess(
+  side: "listen" | number,
+  bytes: number,
+  ending: "fin" | "rst" | "hold" = "fin",
+  reading: "read" | "deaf" = "read",
+): Promise<{ port: number; seen: Promise<PeerReport>; kill(): void }> {
+  const child = spawn(tool("node")!, [
+    fileURLToPath(new URL("./_tcp_peer.mjs", import.meta.url)),
+    String(side === "listen" ? 0 : side),
+    side === "listen" ? side : "connect",
+    String(bytes),
+    ending,
+    reading,
+  ], { stdio: ["ignore", "pipe", "inherit"] });
+  let output = "";
+  const over = new Promise<void>((resolve) => child.once("close", resolve));
+  child.stdout!.on("data", (chunk) => output += chunk);
+  await until(() => output.includes("\n"), "the peer's first line", 10_000);
+  return {
+    port: Number(output.split("\n")[0]),
+    seen: over.then(() => JSON.parse(output.split("\n")[1])),
+    kill: () => void child.kill("SIGKILL"),
+  };
 }
