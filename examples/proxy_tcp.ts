@@ -13,18 +13,9 @@ const [port = "9000", hostname = "127.0.0.1", target = "8001"] = process.argv
 
 const server = await tcp.serve(async (client) => {
   const upstream = await tcp.connect({ hostname, port: Number(target) });
-  try {
-    await Promise.all([forward(client, upstream), forward(upstream, client)]);
-  } finally {
-    upstream.destroy();
-  }
+  await Promise.all([
+    streams.connect(client, upstream),
+    streams.connect(upstream, client),
+  ]);
 }, { hostname: "127.0.0.1", port: Number(port), onError: console.error });
 console.log(server.address);
-
-async function forward(
-  from: tcp.Connection,
-  to: tcp.Connection,
-): Promise<void> {
-  await streams.connect(from, to, { closeSink: false });
-  await to.closeWrite();
-}

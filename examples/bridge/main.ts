@@ -9,25 +9,17 @@
  * node examples/bridge/main.ts
  * ```
  */
-import { readFile } from "node:fs/promises";
 import process from "node:process";
-import { parseArgs } from "node:util";
 import { http, streams, tcp, udp, ws } from "../../mod.ts";
 import { clean, Hub, MAX_TEXT } from "./hub.ts";
 import type { Post } from "./hub.ts";
 import { lines } from "./lines.ts";
+import { listen } from "./listen.ts";
+import { loadPage, reply, sameSite } from "./web.ts";
 
-const { values: flags } = parseArgs({
-  options: {
-    port: { type: "string", default: "8000" },
-    "tcp-port": { type: "string", default: "8001" },
-    "udp-port": { type: "string", default: "8002" },
-  },
-});
 const hostname = "127.0.0.1";
 const limit = 4 * MAX_TEXT; // bytes: a character has up to four
 const stuck = { timeout: 10_000 }; // who takes nothing for so long is let go
-const html = await readFile(new URL("page.html", import.meta.url), "utf8");
 const hub = new Hub();
 
 // TCP: a client says lines, and hears what anybody says.
@@ -41,14 +33,18 @@ const terminals = await listen("tcp-port", (port) =>
 // UDP: a datagram is a message. There is no connection to answer on.
 const datagrams = await listen(
   "udp-port",
-  (port) => udp.bind({ hostname, port, overflow: "drop-oldest" }),
+  (port) => udp.bind({ hostname, port }),
 );
-const ended = streams.consume(
+streams.consume(
   datagrams,
   (datagram) => hub.publish("udp", place(datagram), datagram.data),
 );
 
 // HTTP: the page, its WebSocket, its fallback, and a way in for programs.
+const [tcpPort, udpPort] = [terminals, datagrams].map(({ address }) =>
+  place(address).split(":")[1]
+);
+const page = await loadPage({ TCP_PORT: tcpPort, UDP_PORT: udpPort });
 const web = await listen(
   "port",
   (port) =>
@@ -70,12 +66,34 @@ const web = await listen(
         case "GET /events":
           return events(from, request.signal);
         case "POST /publish":
-          await hub.publish("http", from, await request.text());
+          await hub.publish("http", name || hostname, await request.text());
           return reply(200, `Told ${hub.size} listeners`);
       }
       return reply(404, "There are /, /socket, /events and POST /publish");
     }, { hostname, port, limits: { body: limit, connections: 1000 } }),
 );
+
+console.log(`The bridge is open: ${web.url}
+
+  TCP    nc ${hostname} ${tcpPort}
+  UDP    nc -u ${hostname} ${udpPort}
+  HTTP   curl -d "hello from curl" ${web.url}publish
+  SSE    curl -N ${web.url}events
+
+What you send with any of them shows up on the page and in every nc.
+Ctrl-C ends it.`);
+
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.once(signal, async () => {
+    hub.close();
+    const timeout = 2000;
+    await Promise.all([
+      web.close({ timeout }),
+      terminals.close({ timeout }),
+      datagrams.close({ timeout }),
+    ]);
+  });
+}
 
 /** Joins a connection to the hub until either side of it is over. */
 async function join(
@@ -110,67 +128,6 @@ function events(from: string, gone: AbortSignal): Response {
   });
 }
 
-/** The page; only its own script and style run in it. */
-function page(): Response {
-  const nonce = crypto.randomUUID();
-  return new Response(html.replaceAll("{{nonce}}", nonce), {
-    headers: {
-      "content-type": "text/html; charset=utf-8",
-      "content-security-policy": "default-src 'none'; connect-src 'self'; " +
-        `img-src data:; script-src 'nonce-${nonce}'; ` +
-        `style-src 'nonce-${nonce}'; base-uri 'none'; form-action 'none'; ` +
-        "frame-ancestors 'none'",
-    },
-  });
-}
-
-function reply(status: number, text: string): Response {
-  return new Response(`${text}\n`, { status });
-}
-
-/** A page of another site has another Origin; a program has none. */
-function sameSite({ headers }: Request): boolean {
-  const origin = headers.get("origin");
-  return origin === null || URL.canParse(origin) &&
-      new URL(origin).host === headers.get("host");
-}
-
 function place(address: streams.Address | udp.Datagram): string {
-  return "hostname" in address ? `${address.hostname}:${address.port}` : "";
-}
-
-/** Starts a server, or ends the program and says what to change. */
-async function listen<T>(
-  flag: "port" | "tcp-port" | "udp-port",
-  start: (port: number) => Promise<T>,
-): Promise<T> {
-  try {
-    return await start(Number(flags[flag]));
-  } catch (error) {
-    console.error(`--${flag} ${flags[flag]}: ${(error as Error).message}.`);
-    console.error(`Choose another, e.g. --${flag} 0 for any free port.`);
-    process.exit(1);
-  }
-}
-
-console.log(`The bridge is open: ${web.url}
-
-  TCP    nc ${hostname} ${port(terminals)}
-  UDP    nc -u ${hostname} ${port(datagrams)}
-  HTTP   curl -d "hello from curl" ${web.url}publish
-  SSE    curl -N ${web.url}events
-
-What you type into any of them shows up on the page and in every nc.
-Ctrl-C ends it.`);
-
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.once(signal, async () => {
-    hub.close();
-    const timeout = 2000;
-    await Promise.all([
-      web.close({ timeout }),
-      terminals.close({ timeout }),
-      datagrams.close(),
-    ]);
-  });
+  return "port" in address ? `${address.hostname}:${address.port}` : "";
 }

@@ -1,0 +1,150 @@
+import { connect as dial } from "node:net";
+import { readdir } from "node:fs/promises";
+import { test } from "node:test";
+import { assertEquals, assertMatch } from "./assert.ts";
+import { connect, serve } from "../tcp/mod.ts";
+import { connect as connectWs } from "../ws/mod.ts";
+import { echoes } from "./_echoes.ts";
+import { runExample } from "./_programs.ts";
+import type { Program } from "./_programs.ts";
+import { until, within } from "./_support.ts";
+
+const hostname = "127.0.0.1";
+
+async function running(
+  name: string,
+  use: (program: Program) => Promise<void>,
+  ...rest: string[]
+): Promise<void> {
+  const program = await runExample(name, rest);
+  try {
+    await use(program);
+    assertEquals(
+      program.stderr.replace(/.*ExperimentalWarning.*\n.*\n/, ""),
+      "",
+    );
+  } finally {
+    await program.stop();
+  }
+}
+
+for (const [protocol, check] of Object.entries(echoes)) {
+  test(`examples/echo_${protocol} echoes`, () =>
+    running(`echo_${protocol}`, check));
+}
+
+test("examples/sse sends events until the client leaves", () =>
+  running("sse", async (program) => {
+    const abort = new AbortController();
+    const { signal } = abort;
+    const response = await fetch(`http://127.0.0.1:${await program.port()}/`, {
+      signal,
+    });
+    assertEquals(response.headers.get("content-type"), "text/event-stream");
+    const reader = response.body!.getReader();
+    const { value } = await within(reader.read(), 5000, "An event");
+    assertEquals(new TextDecoder().decode(value), "id: 1\ndata: tick 1\n\n");
+    abort.abort();
+  }));
+
+test("examples/proxy_tcp forwards both ways, and each side's end", async () => {
+  const heard: string[] = [];
+  const target = await serve(async (connection) => {
+    for await (const chunk of connection) {
+      heard.push(new TextDecoder().decode(chunk));
+    }
+    await connection.send("I heard the end");
+  }, { hostname, port: 0 });
+  const { port: targetPort } = target.address as { port: number };
+  try {
+    await running(
+      "proxy_tcp",
+      async (program) => {
+        const connection = await connect({
+          hostname,
+          port: await program.port(),
+        });
+        try {
+          await connection.send("through the proxy");
+          await until(
+            () => heard.join("") === "through the proxy",
+            "The bytes",
+          );
+          await connection.closeWrite();
+          const answer = await connection.receive({ timeout: 5000 });
+          assertEquals(new TextDecoder().decode(answer), "I heard the end");
+          assertEquals(await connection.receive({ timeout: 5000 }), undefined);
+        } finally {
+          connection.destroy();
+        }
+      },
+      "0",
+      hostname,
+      String(targetPort),
+    );
+  } finally {
+    await target.close({ timeout: 0 });
+  }
+});
+
+test("examples/proxy_tcp lets go of the target when a client is reset", async () => {
+  let ended = 0;
+  const target = await serve(async (connection) => {
+    while (await connection.receive() !== undefined);
+    ended++;
+  }, { hostname, port: 0 });
+  const { port: targetPort } = target.address as { port: number };
+  try {
+    await running(
+      "proxy_tcp",
+      async (program) => {
+        const client = dial(await program.port(), hostname).on(
+          "error",
+          () => {},
+        );
+        client.write("hello");
+        await until(() => target.stats().accepted === 1, "The way through");
+        client.resetAndDestroy();
+        await until(() => ended === 1, "The target's end");
+        program.stderr = ""; // where it said that it was reset
+      },
+      "0",
+      hostname,
+      String(targetPort),
+    );
+  } finally {
+    await target.close({ timeout: 0 });
+  }
+});
+
+test("examples/graceful answers what it began, then ends", () =>
+  running("graceful", async (program) => {
+    const port = await program.port();
+    const answer = fetch(`http://127.0.0.1:${port}/slow`);
+    // The request is with the server once another one is answered after it.
+    await (await fetch(`http://127.0.0.1:${port}/`)).text();
+    program.kill("SIGTERM");
+    await program.printed(/Closing/);
+    assertEquals(await (await within(answer, 5000, "Answer")).text(), "done\n");
+    assertEquals(await within(program.exit, 5000, "The end"), 0);
+    assertMatch(program.stdout, /Closed\n$/);
+  }));
+
+test("examples/hono serves routes and a WebSocket", () =>
+  running("hono", async (program) => {
+    const port = await program.port();
+    const response = await fetch(`http://127.0.0.1:${port}/`);
+    assertEquals(await response.text(), "Hello, 127.0.0.1\n");
+    const socket = await connectWs(`ws://127.0.0.1:${port}/echo`);
+    await socket.send("hello");
+    assertEquals(await socket.receive({ timeout: 5000 }), "hello");
+    socket.destroy();
+  }));
+
+test("every example is run by a test", async () => {
+  const tested =
+    /^(bridge|echo_(http|ws|tcp|udp)|sse|proxy_tcp|graceful|hono)$/;
+  for (const name of await readdir(new URL("../examples/", import.meta.url))) {
+    assertMatch(name.replace(/\.[jt]s$/, ""), tested);
+  }
+});
