@@ -22,55 +22,28 @@ const limit = 4 * MAX_TEXT; // bytes: a character has up to four
 const stuck = { timeout: 10_000 }; // who takes nothing for so long is let go
 const hub = new Hub();
 
-// TCP: a client says lines, and hears what anybody says.
-const terminals = await listen("tcp-port", (port) =>
-  tcp.serve((connection) => {
-    const from = place(connection.remoteAddress);
-    return join("tcp", from, lines(connection, MAX_TEXT), ({ line }) =>
-      line === undefined || connection.send(line, stuck));
-  }, { hostname, port, maxConnections: 1000 }));
-
-// UDP: a datagram is a message. There is no connection to answer on.
+const terminals = await listen(
+  "tcp-port",
+  (port) => tcp.serve(talk, { hostname, port, maxConnections: 1000 }),
+);
 const datagrams = await listen(
   "udp-port",
   (port) => udp.bind({ hostname, port }),
 );
-streams.consume(
-  datagrams,
-  (datagram) => hub.publish("udp", place(datagram), datagram.data),
-);
-
-// HTTP: the page, its WebSocket, its fallback, and a way in for programs.
 const [tcpPort, udpPort] = [terminals, datagrams].map(({ address }) =>
   place(address).split(":")[1]
 );
 const page = await loadPage({ TCP_PORT: tcpPort, UDP_PORT: udpPort });
+const limits = { body: limit, connections: 1000 };
 const web = await listen(
   "port",
-  (port) =>
-    http.serve(async (request, { remoteAddress }) => {
-      const { pathname, searchParams } = new URL(request.url);
-      const name = clean(searchParams.get("name") ?? "", 24);
-      const from = name || place(remoteAddress);
-      if (!sameSite(request)) return reply(403, "Not for pages of other sites");
-      switch (`${request.method} ${pathname}`) {
-        case "GET /":
-          return page();
-        case "GET /socket":
-          return ws.upgrade(request, (socket) =>
-            join("ws", from, socket, ({ json }) =>
-              socket.send(json, stuck)), {
-            maxMessageSize: limit,
-            heartbeat: 30_000,
-          });
-        case "GET /events":
-          return events(from, request.signal);
-        case "POST /publish":
-          await hub.publish("http", name || hostname, await request.text());
-          return reply(200, `Told ${hub.size} listeners`);
-      }
-      return reply(404, "There are /, /socket, /events and POST /publish");
-    }, { hostname, port, limits: { body: limit, connections: 1000 } }),
+  (port) => http.serve(answer, { hostname, port, limits }),
+);
+
+// UDP: a datagram is a message. There is no connection to answer on.
+streams.consume(
+  datagrams,
+  (datagram) => hub.publish("udp", place(datagram), datagram.data),
 );
 
 console.log(`The bridge is open: ${web.url}
@@ -93,6 +66,48 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
       datagrams.close({ timeout }),
     ]);
   });
+}
+
+/** TCP: a client says lines, and hears what anybody says. */
+function talk(connection: tcp.Connection): Promise<void> {
+  const from = place(connection.remoteAddress);
+  return join(
+    "tcp",
+    from,
+    lines(connection, MAX_TEXT),
+    ({ line }) => line === undefined || connection.send(line, stuck),
+  );
+}
+
+/** HTTP: the page, its WebSocket, its fallback, and a way in for programs. */
+async function answer(
+  request: Request,
+  { remoteAddress }: http.ServerContext,
+): Promise<Response> {
+  if (!sameSite(request)) return reply(403, "Not for pages of other sites");
+  const { pathname, searchParams } = new URL(request.url);
+  const name = clean(searchParams.get("name") ?? "", 24);
+  const from = name || place(remoteAddress);
+  switch (`${request.method} ${pathname}`) {
+    case "GET /":
+      return page();
+    case "GET /socket":
+      return ws.upgrade(
+        request,
+        (socket) =>
+          join("ws", from, socket, ({ json }) => socket.send(json, stuck)),
+        {
+          maxMessageSize: limit,
+          heartbeat: 30_000,
+        },
+      );
+    case "GET /events":
+      return events(from, request.signal);
+    case "POST /publish":
+      await hub.publish("http", name || hostname, await request.text());
+      return reply(200, `Told ${hub.size} listeners`);
+  }
+  return reply(404, "There are /, /socket, /events and POST /publish");
 }
 
 /** Joins a connection to the hub until either side of it is over. */
