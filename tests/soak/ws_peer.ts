@@ -4,8 +4,8 @@
 //   ws_peer.ts connect URL SIDE BYTES SLOW_SECONDS
 // SIDE is "fast" (sends BYTES, waiting for each `send`) or "slow" (reads one
 // message a second for SLOW_SECONDS, then the rest at once). Prints lines of
-// JSON: where it listens, the growth of its memory when the slow seconds are
-// over, and how it ended.
+// JSON: where it listens, the growth of its memory before the slow seconds
+// are over, and how it ended.
 
 import process from "node:process";
 import { serve } from "../../http/mod.ts";
@@ -67,7 +67,7 @@ async function run(socket: Socket): Promise<void> {
       sample();
       say({ growth: peak - base });
     },
-    slow + 200,
+    slow - 100,
   );
   if (side === "fast") {
     const sent = await flood(socket);
