@@ -1,12 +1,11 @@
-import type { NetError } from "../streams/errors.ts";
 import { Ring } from "../streams/_ring.ts";
-import type { MaybePromise } from "../streams/types.ts";
 import { sendError } from "./_errors.ts";
 import { configure, interfaceName, lookup, openDgram } from "./_node.ts";
 import type { Configurable } from "./_node.ts";
 import type {
   Endpoint,
   OpenOptions,
+  Outgoing,
   RuntimeSocket,
   SocketEvents,
   UdpRuntime,
@@ -42,20 +41,13 @@ interface BunGlobal {
   udpSocket(options: BunOptions): Promise<BunSocket>;
 }
 
-interface Held {
-  data: Uint8Array;
-  hostname: string;
-  port: number;
-  resolve(error: NetError | undefined): void;
-}
-
 class BunRuntimeSocket implements RuntimeSocket {
   readonly raw: BunSocket;
   readonly immediate = true;
   readonly #options: OpenOptions;
   readonly #events: SocketEvents;
   /** What the kernel had no room for. */
-  readonly #held = new Ring<Held>();
+  readonly #held = new Ring<Outgoing>();
   #closed = false;
 
   constructor(socket: BunSocket, options: OpenOptions, events: SocketEvents) {
@@ -69,41 +61,34 @@ class BunRuntimeSocket implements RuntimeSocket {
     return { hostname: address, port };
   }
 
-  send(
-    data: Uint8Array,
-    hostname: string,
-    port: number,
-  ): MaybePromise<NetError | undefined> {
-    if (this.#held.length === 0) {
-      const sent = this.#transmit(data, hostname, port);
-      if (sent !== false) return sent;
+  send(datagram: Outgoing): void {
+    if (this.#held.length > 0 || !this.#transmit(datagram)) {
+      this.#held.push(datagram);
     }
-    return new Promise((resolve) => {
-      this.#held.push({ data, hostname, port, resolve });
-    });
   }
 
   /** `false` when the kernel has no room. */
-  #transmit(
-    data: Uint8Array,
-    hostname: string,
-    port: number,
-  ): NetError | undefined | false {
+  #transmit(datagram: Outgoing): boolean {
+    const { data, address, port } = datagram;
+    const connected = this.#options.remote !== undefined;
     let pending: unknown;
     for (let tries = 1;; tries++) {
       try {
-        const sent = this.#options.remote === undefined
-          ? this.raw.send(data, port, hostname)
-          : this.raw.send(data);
-        if (pending !== undefined && this.#options.remote !== undefined) {
-          this.#events.error(pending);
-        }
-        return sent ? undefined : false;
+        const sent = connected
+          ? this.raw.send(data)
+          : this.raw.send(data, port, address);
+        if (sent) datagram.settle();
+        if (pending !== undefined && connected) this.#events.error(pending);
+        return sent;
       } catch (error) {
         // It may be about an earlier datagram (a pending ICMP error), and
         // this one did not go out then: the second answer is its own.
-        if (tries === 2) return sendError(error, hostname, port);
-        pending = error;
+        if (tries === 1) {
+          pending = error;
+          continue;
+        }
+        datagram.settle(sendError(error, address, port));
+        return true;
       }
     }
   }
@@ -112,14 +97,9 @@ class BunRuntimeSocket implements RuntimeSocket {
   flush(): void {
     for (
       let first = this.#held.peek();
-      first !== undefined && !this.#closed;
+      first !== undefined && !this.#closed && this.#transmit(first);
       first = this.#held.peek()
-    ) {
-      const sent = this.#transmit(first.data, first.hostname, first.port);
-      if (sent === false) return;
-      this.#held.shift();
-      first.resolve(sent);
-    }
+    ) this.#held.shift();
   }
 
   join(group: string, through?: string): void {
@@ -179,7 +159,7 @@ async function open(
 export const runtime: UdpRuntime = {
   open: (options, events) =>
     options.reuseAddress
-      ? openDgram(options, events, { connect: true })
+      ? openDgram(options, events, { connect: true, quiet: false })
       : open(options, events),
   lookup,
 };

@@ -1,10 +1,10 @@
 import { NetError } from "../streams/errors.ts";
-import type { MaybePromise } from "../streams/types.ts";
 import { isIPv4, unmapped } from "./_address.ts";
 import { sendError } from "./_errors.ts";
 import type {
   Endpoint,
   OpenOptions,
+  Outgoing,
   RuntimeSocket,
   SocketEvents,
   UdpRuntime,
@@ -102,16 +102,12 @@ class DenoRuntimeSocket implements RuntimeSocket {
     }
   }
 
-  async send(
-    data: Uint8Array,
-    hostname: string,
-    port: number,
-  ): Promise<NetError | undefined> {
-    try {
-      await this.raw.send(data, { transport: "udp", hostname, port });
-    } catch (error) {
-      return sendError(error, hostname, port);
-    }
+  send(datagram: Outgoing): void {
+    const { data, address: hostname, port } = datagram;
+    this.raw.send(data, { transport: "udp", hostname, port }).then(
+      () => datagram.settle(),
+      (error) => datagram.settle(sendError(error, hostname, port)),
+    );
   }
 
   async join(group: string, through?: string): Promise<void> {
@@ -198,15 +194,16 @@ function toNumber(address: string): number {
 function withoutBroadcast(socket: RuntimeSocket): RuntimeSocket {
   const send = socket.send.bind(socket);
   const cleared = new Set<string>();
-  socket.send = (data, hostname, port): MaybePromise<NetError | undefined> => {
-    if (!cleared.has(hostname)) {
-      if (isBroadcast(unmapped(hostname))) {
-        return sendError({ code: "EACCES" }, hostname, port);
+  socket.send = (datagram) => {
+    const { address, port } = datagram;
+    if (!cleared.has(address)) {
+      if (isBroadcast(unmapped(address))) {
+        return datagram.settle(sendError({ code: "EACCES" }, address, port));
       }
       if (cleared.size === MAX_CLEARED) cleared.clear();
-      cleared.add(hostname);
+      cleared.add(address);
     }
-    return send(data, hostname, port);
+    send(datagram);
   };
   return socket;
 }
@@ -232,7 +229,7 @@ async function open(
   } else {
     const { openDgram } = await import("./_node.ts");
     // Connecting is only emulated there, so that we can as well do it here.
-    socket = await openDgram(options, events, { connect: false });
+    socket = await openDgram(options, events, { connect: false, quiet: false });
   }
   return options.broadcast ? socket : withoutBroadcast(socket);
 }

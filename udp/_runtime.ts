@@ -4,15 +4,13 @@ import type { MulticastOptions } from "./types.ts";
 
 /** A place on the network: an IP address, never a name. */
 export interface Endpoint {
-  readonly hostname: string;
-  readonly port: number;
+  hostname: string;
+  port: number;
 }
 
 /** What to open; everything is checked and looked up already. */
-export interface OpenOptions {
+export interface OpenOptions extends Endpoint {
   family: 4 | 6;
-  hostname: string;
-  port: number;
   /** Connects, where the runtime can. */
   remote: Endpoint | undefined;
   broadcast: boolean;
@@ -30,20 +28,24 @@ export interface SocketEvents {
   close(error?: unknown): void;
 }
 
+/** A datagram on its way out, to an IP address. */
+export interface Outgoing {
+  readonly data: Uint8Array;
+  readonly address: string;
+  readonly port: number;
+  /** Nobody waits for what becomes of it. */
+  readonly fast: boolean;
+  /** To be called once: what the system said against it. */
+  settle(error?: NetError): void;
+}
+
 export interface RuntimeSocket {
   readonly address: Endpoint;
   readonly raw: unknown;
-  /** `send` answers at once, unless the kernel is full, and keeps no bytes. */
+  /** `send` settles at once, unless the kernel is full. */
   readonly immediate: boolean;
-  /**
-   * Hands a datagram over, in order; gives what the system said against it.
-   * Never throws or rejects. The answer may stay out once it is closed.
-   */
-  send(
-    data: Uint8Array,
-    hostname: string,
-    port: number,
-  ): MaybePromise<NetError | undefined>;
+  /** Hands a datagram over. Never throws; what is out at `close` is dropped. */
+  send(datagram: Outgoing): void;
   join(group: string, through?: string): MaybePromise<void>;
   leave(group: string, through?: string): MaybePromise<void>;
   /** Ends it now; a second call does nothing. */

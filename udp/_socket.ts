@@ -23,6 +23,7 @@ import {
 } from "./_address.ts";
 import { codeOf, udpError } from "./_errors.ts";
 import { Names } from "./_names.ts";
+import { Packet, Route, toBytes } from "./_packet.ts";
 import { checkHostname, checkInterface, checkPort } from "./_options.ts";
 import type {
   Endpoint,
@@ -37,45 +38,16 @@ import type {
   Socket,
 } from "./types.ts";
 
-/** Largest payload: 65,535 less the headers that count (RFC 791, RFC 8200). */
-const MAX_PAYLOAD = { 4: 65_507, 6: 65_527 };
 /** Bytes that may wait for the reader. */
 const MAX_QUEUED = 16 * 1024 * 1024;
 /** Bytes that may wait for the kernel while senders ignore their promises. */
 const MAX_PENDING = 16 * 1024 * 1024;
 /** Datagrams handed over that the runtime has not answered for. */
 const MAX_IN_FLIGHT = 64;
-/** Up to this size bytes are copied so that `send` need not wait. */
-const COPY_LIMIT = 2048;
 /** Addresses remembered. */
 const MAX_ROUTES = 1024;
 /** Longest delay a timer takes. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
-
-const encoder = new TextEncoder();
-
-/** Where datagrams go. */
-interface Route {
-  /** As the system wants it. */
-  readonly address: string;
-  /** Largest payload that can go there. */
-  readonly max: number;
-  /** Size up to which the system has taken a datagram before. */
-  proven: number;
-}
-
-/** A datagram on its way out. */
-interface Packet {
-  readonly data: Uint8Array;
-  readonly hostname: string;
-  readonly port: number;
-  route?: Route;
-  /** Its sender gave up: it must not leave. */
-  withdrawn: boolean;
-  /** The sender need not wait for the system's answer. */
-  fast: boolean;
-  answer: MaybePromise<NetError | undefined>;
-}
 
 /** What `bind` found out. */
 export interface Settings {
@@ -116,7 +88,7 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
     }, {
       full: () => this.#inFlight >= MAX_IN_FLIGHT,
       accept: (packet) => this.#transmit(packet),
-      size: ({ data }) => data.byteLength,
+      size: (packet) => packet.size,
       maxPending: () => MAX_PENDING,
       onOverflow: () =>
         this.destroy(
@@ -248,17 +220,9 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
   #pack(message: OutgoingDatagram): Packet {
     const data = toBytes(message.data);
     const { hostname, port } = this.#receiver(message);
-    const packet: Packet = {
-      data,
-      hostname,
-      port,
-      route: this.#routes.get(hostname) ?? this.#routeOf(hostname),
-      withdrawn: false,
-      fast: false,
-      answer: undefined,
-    };
-    const max = packet.route?.max ?? MAX_PAYLOAD[6];
-    if (data.byteLength > max) throw tooLarge(packet, max);
+    const packet = new Packet(this, data, hostname, port);
+    packet.route = this.#routes.get(hostname) ?? this.#routeOf(hostname);
+    packet.check();
     return packet;
   }
 
@@ -300,11 +264,7 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
       });
     }
     if (this.#routes.size >= MAX_ROUTES) this.#routes.clear();
-    const route: Route = {
-      address: toSystem(ip.address, family),
-      max: MAX_PAYLOAD[ip.family],
-      proven: -1,
-    };
+    const route = new Route(toSystem(ip.address, family), ip.family);
     this.#routes.set(hostname, route);
     return route;
   }
@@ -313,8 +273,7 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
   #find(packet: Packet): MaybePromise<boolean> {
     const found = (address: string): MaybePromise<boolean> => {
       packet.route = this.#routes.get(address) ?? this.#routeOf(address);
-      const max = packet.route!.max;
-      if (packet.data.byteLength > max) throw tooLarge(packet, max);
+      packet.check();
       return this.#hand(packet);
     };
     const address = this.#names.lookup(packet.hostname);
@@ -331,50 +290,30 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
   /** Gives it to the runtime; called when there is room. */
   #transmit(packet: Packet): void {
     if (packet.withdrawn) return;
-    const { data, port } = packet;
-    const route = packet.route!;
-    const size = data.byteLength;
-    // What the system has taken once it takes again: then nobody waits for
-    // its answer, for which the runtime may need bytes of its own.
-    packet.fast = !this.#handle!.immediate && size <= COPY_LIMIT &&
-      size <= route.proven;
-    const answer = this.#handle!.send(
-      packet.fast ? new Uint8Array(data) : data,
-      route.address,
-      port,
-    );
-    if (!(answer instanceof Promise)) {
-      packet.answer = answer;
-      return;
-    }
     this.#inFlight++;
-    this.#inFlightBytes += size;
-    packet.answer = answer.then((error) => {
-      this.#inFlight--;
-      this.#inFlightBytes -= size;
-      if (packet.fast && error !== undefined) this.#report(error);
-      this.#advance();
-      return error;
-    });
+    this.#inFlightBytes += packet.size;
+    if (!this.#handle!.immediate) packet.hurry();
+    this.#handle!.send(packet);
+  }
+
+  /** A packet was settled. */
+  left(packet: Packet): void {
+    this.#inFlight--;
+    this.#inFlightBytes -= packet.size;
+    // There is no sender any more who could be told.
+    if (packet.fast && packet.error !== undefined) this.#report(packet.error);
+    this.#advance();
   }
 
   #outcome(packet: Packet): MaybePromise<boolean> {
     if (packet.fast) return true;
-    const { answer } = packet;
-    return answer instanceof Promise
-      ? answer.then((error) => this.#judge(error, packet))
-      : this.#judge(answer, packet);
+    if (packet.settled) return this.#judge(packet);
+    return packet.wait().then(() => this.#judge(packet));
   }
 
   /** Throws for what can never be sent; the network's doing is reported. */
-  #judge(error: NetError | undefined, packet: Packet): boolean {
-    if (error === undefined) {
-      const route = packet.route!;
-      if (packet.data.byteLength > route.proven) {
-        route.proven = packet.data.byteLength;
-      }
-      return true;
-    }
+  #judge({ error }: Packet): boolean {
+    if (error === undefined) return true;
     if (this.#state === "closed") return false;
     if (error.code === "EMSGSIZE" || error.code === "EACCES") throw error;
     this.#report(error);
@@ -508,29 +447,4 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
     this.#handle?.close();
     this.settle(info);
   }
-}
-
-function tooLarge({ data, hostname, port }: Packet, max: number): NetError {
-  return new NetError(
-    `Cannot send a datagram of more than ${max} bytes to ${
-      show(hostname, port)
-    }: ${data.byteLength}`,
-    {
-      code: "EMSGSIZE",
-      phase: "send",
-      address: { transport: "udp", hostname, port },
-    },
-  );
-}
-
-function toBytes(data: unknown): Uint8Array {
-  if (data instanceof Uint8Array) return data;
-  if (typeof data === "string") return encoder.encode(data);
-  if (data instanceof ArrayBuffer) return new Uint8Array(data);
-  if (ArrayBuffer.isView(data)) {
-    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  }
-  throw new TypeError(
-    `Cannot send: data must be bytes or a string: ${typeof data}`,
-  );
 }

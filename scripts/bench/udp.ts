@@ -60,6 +60,7 @@ const raw: Echo = async (count) => {
     const socket = await Bun.udpSocket({
       hostname: HOST,
       socket: {
+        error() {},
         data(
           self: { send(d: Uint8Array, p: number, a: string): boolean },
           data: Uint8Array,
@@ -168,9 +169,9 @@ async function measure(mode: string): Promise<{ cpu: number; rate: number }> {
   await sleep(WINDOW);
   const after = await ask();
   const seconds = (performance.now() - start) / 1000;
-  client.close();
   child.stdin.write("end\n");
   await new Promise((resolve) => child.once("exit", resolve));
+  client.close();
   const count = after.count - before.count;
   return { cpu: (after.cpu - before.cpu) / count, rate: count / seconds };
 }
