@@ -29,6 +29,8 @@ const OP_PING = 9;
 const OP_PONG = 10;
 
 const empty = new Uint8Array(0);
+/** The key in use; each reader keeps its own as a number, which is smaller. */
+const key = new Uint8Array(4);
 
 /** What the reader tells, in the order of the frames. */
 export interface FrameEvents {
@@ -61,7 +63,6 @@ export class FrameReader {
   readonly #masked: boolean;
   readonly #maxMessageSize: number;
   readonly #maxFragments: number;
-  readonly #key = new Uint8Array(4);
   /** Bytes of a head that did not come whole. */
   #head: Uint8Array | undefined;
   #headSize = 0;
@@ -72,6 +73,8 @@ export class FrameReader {
   #opcode = 0;
   #fin = false;
   #left = 0;
+  /** Its masking key, and at which byte of that the next one is. */
+  #mask = 0;
   #phase = 0;
   #control: Uint8Array = empty;
   #controlSize = 0;
@@ -119,7 +122,8 @@ export class FrameReader {
       }
       const size = Math.min(this.#left, end - at);
       if (this.#masked && size > 0) {
-        applyMask(chunk, at, at + size, this.#key, this.#phase);
+        setKey(this.#mask);
+        applyMask(chunk, at, at + size, key, this.#phase);
         this.#phase = (this.#phase + size) & 3;
       }
       this.#left -= size;
@@ -228,10 +232,7 @@ export class FrameReader {
       this.#size += length;
     }
     if (this.#masked) {
-      this.#key[0] = bytes[at];
-      this.#key[1] = bytes[at + 1];
-      this.#key[2] = bytes[at + 2];
-      this.#key[3] = bytes[at + 3];
+      this.#mask = word(bytes, at);
       this.#phase = 0;
     }
     this.#opcode = opcode;
@@ -363,6 +364,13 @@ function headNeed(bytes: Uint8Array, at: number, available: number): number {
   const length = second & 0x7f;
   return 2 + (length === 126 ? 2 : length === 127 ? 8 : 0) +
     ((second & 0x80) === 0 ? 0 : 4);
+}
+
+function setKey(mask: number): void {
+  key[0] = mask >>> 24;
+  key[1] = mask >>> 16;
+  key[2] = mask >>> 8;
+  key[3] = mask;
 }
 
 function word(bytes: Uint8Array, at: number): number {

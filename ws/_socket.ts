@@ -50,7 +50,7 @@ export abstract class BaseSocket
   /** What receives reject with, once the connection was cut off. */
   protected cut: Error | undefined;
   readonly #report: (error: unknown) => void;
-  readonly #pings = new Pings();
+  #pings: Pings | undefined;
   /** A promise of the listener's is awaited: messages queue behind it. */
   #awaiting = false;
   /** A `send` gave a promise: the listener is owed a `drain`. */
@@ -120,7 +120,7 @@ export abstract class BaseSocket
         new ClosedError("Cannot ping: the WebSocket was closed"),
       );
     }
-    return this.#pings.add(data, options, (payload) => {
+    return (this.#pings ??= new Pings()).add(data, options, (payload) => {
       this.transmitPing(payload);
     });
   }
@@ -197,7 +197,7 @@ export abstract class BaseSocket
 
   /** Calls the listener's callback of that name, if there is one. */
   protected tell(name: "ping" | "pong", data: Uint8Array): void {
-    if (name === "pong") this.#pings.answer(data);
+    if (name === "pong") this.#pings?.answer(data);
     if (this.listener?.[name] === undefined) return;
     try {
       this.#watch(this.listener[name](this, data));
@@ -231,7 +231,7 @@ export abstract class BaseSocket
     this.closing = true;
     this.outbox.close();
     this.inbox.end(this.cut);
-    this.#pings.end(this.cut);
+    this.#pings?.end(this.cut);
     this.settle(info);
     this.#farewell();
   }

@@ -1,9 +1,10 @@
 import { ClosedError, TimeoutError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
 import { toError, toNetError } from "../streams/_duplex.ts";
-import type { Transport } from "../tcp/_transport.ts";
+import type { Transport, TransportEvents } from "../tcp/_transport.ts";
 import { ABNORMAL, closePayload, GOING_AWAY, NO_CODE } from "./_codes.ts";
 import { FrameReader } from "./_frame_reader.ts";
+import type { FrameEvents } from "./_frame_reader.ts";
 import { BINARY, CLOSE, PING, PONG } from "./_frame_writer.ts";
 import { Output } from "./_output.ts";
 import { BaseSocket } from "./_socket.ts";
@@ -42,17 +43,7 @@ export class WireSocket extends BaseSocket {
     this.#reader = new FrameReader({
       masked: !client,
       maxMessageSize: limits.maxMessageSize,
-    }, {
-      message: (data) => {
-        if (this.closing) return;
-        if (this.#watch !== undefined) this.#watch.used = true;
-        this.deliver(data);
-      },
-      ping: (data) => this.#onPing(data),
-      pong: (data) => this.tell("pong", data),
-      close: (code, reason) => this.#onClose(code, reason),
-      fail: (code, error) => this.fail(code, error),
-    });
+    }, new WireSocket.#FromPeer(this));
     if (limits.heartbeat > 0 || limits.idleTimeout > 0) {
       this.#watch = new Watch(limits, {
         held: () => this.#held,
@@ -76,12 +67,9 @@ export class WireSocket extends BaseSocket {
   start(handler: SocketHandler | undefined, head: Uint8Array): void {
     if (handler !== undefined) this.run(handler);
     if (head.byteLength > 0) this.#onData(head);
-    this.#transport.attach({
-      data: (chunk) => this.#onData(chunk),
-      end: () => this.#onEnd(),
-      drain: () => this.#onDrain(),
-      close: (error) => this.#onOver(error),
-    });
+    this.#transport.attach(new WireSocket.#FromTransport(this));
+    // Whoever had the transport before may have paused it.
+    if (!this.#held) this.#transport.resume();
   }
 
   get raw(): unknown {
@@ -181,6 +169,7 @@ export class WireSocket extends BaseSocket {
   #wind(): void {
     this.closing = true;
     this.release();
+    this.#watch?.stop();
     if (this.#timer !== undefined) return;
     const { closeTimeout } = this.limits;
     this.#timer = setTimeout(() => {
@@ -204,6 +193,58 @@ export class WireSocket extends BaseSocket {
     this.#write(CLOSE, this.#farewell);
     this.#sentClose = true;
     this.outbox.close();
+  }
+
+  // Who hears of frames and of the transport: one small object each, where
+  // functions would cost every idle connection half a KiB.
+
+  static readonly #FromPeer = class implements FrameEvents {
+    readonly #socket: WireSocket;
+
+    constructor(socket: WireSocket) {
+      this.#socket = socket;
+    }
+    message(data: Message): void {
+      this.#socket.#onMessage(data);
+    }
+    ping(data: Uint8Array): void {
+      this.#socket.#onPing(data);
+    }
+    pong(data: Uint8Array): void {
+      this.#socket.tell("pong", data);
+    }
+    close(code: number, reason: string): void {
+      this.#socket.#onClose(code, reason);
+    }
+    fail(code: number, error: NetError): void {
+      this.#socket.fail(code, error);
+    }
+  };
+
+  static readonly #FromTransport = class implements TransportEvents {
+    readonly #socket: WireSocket;
+
+    constructor(socket: WireSocket) {
+      this.#socket = socket;
+    }
+    data(chunk: Uint8Array): void {
+      this.#socket.#onData(chunk);
+    }
+    end(): void {
+      this.#socket.#onEnd();
+    }
+    drain(): void {
+      this.#socket.#onDrain();
+    }
+    close(error?: NetError): void {
+      this.#socket.#onOver(error);
+    }
+  };
+
+  #onMessage(data: Message): void {
+    if (this.closing) return;
+    if (this.#watch !== undefined) this.#watch.used = true;
+    this.deliver(data);
   }
 
   #onData(chunk: Uint8Array): void {
