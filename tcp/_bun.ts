@@ -307,10 +307,13 @@ function listenHere(
  */
 export const runtime: TcpRuntime = {
   async listen(options, events) {
-    return await node.replacingStale(
-      options.path,
-      () => listenHere(options, events),
-    );
+    const { hostname, port = 0, path } = options;
+    if (path === undefined && hostname !== undefined) {
+      // Bun.listen does not say that a name was not found.
+      const address = await node.addressOf(hostname, port);
+      return listenHere({ ...options, hostname: address }, events);
+    }
+    return await node.replacingStale(path, () => listenHere(options, events));
   },
   connect: node.runtime.connect,
 };

@@ -1,6 +1,7 @@
 import { lookup } from "node:dns/promises";
 import { lstat, unlink } from "node:fs/promises";
 import * as net from "node:net";
+import { dirname } from "node:path";
 import type { NetError } from "../streams/errors.ts";
 import type { Address, MaybePromise } from "../streams/types.ts";
 import { connectError, cutError, listenError } from "./_errors.ts";
@@ -293,9 +294,36 @@ export async function replacingStale(
   try {
     return await listen();
   } catch (error) {
-    const taken = (error as NetError).code === "EADDRINUSE";
-    if (path === undefined || !taken || !await removeStale(path)) throw error;
+    const { code } = error as NetError;
+    if (path === undefined) throw error;
+    // libuv says EACCES for a folder that is not there.
+    if (code === "EACCES" && !await exists(dirname(path))) {
+      throw listenError({ code: "ENOENT" }, { transport: "unix", path });
+    }
+    if (code !== "EADDRINUSE" || !await removeStale(path)) throw error;
     return await listen();
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The address to listen on for a name, with the error as of listening. */
+export async function addressOf(
+  hostname: string,
+  port: number,
+): Promise<string> {
+  if (net.isIP(hostname) !== 0) return hostname;
+  try {
+    return (await lookup(hostname)).address;
+  } catch (error) {
+    throw listenError(error, tcpAddress(hostname, port));
   }
 }
 

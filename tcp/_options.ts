@@ -1,10 +1,53 @@
-/** Refuses an option that is not what it should be. */
-export function checkPort(port: unknown, what: string): void {
+/** Refuses a port that is none. */
+export function checkPort(port: unknown, what: string, least = 0): void {
   if (port === undefined) return;
+  const number = port as number;
+  if (!Number.isInteger(port) || number < least || number > 65535) {
+    throw new RangeError(
+      `Cannot ${what}: port must be ${least} to 65535: ${port}`,
+    );
+  }
+}
+
+/** Refuses a host that is no text. */
+export function checkHost(hostname: unknown, what: string): void {
+  if (hostname === undefined) return;
+  if (typeof hostname !== "string" || hostname === "") {
+    throw new TypeError(
+      `Cannot ${what}: hostname must be a name or an address: ${hostname}`,
+    );
+  }
+}
+
+/** Refuses an address of this machine that is no IP address. */
+export function checkIp(address: unknown, name: string, what: string): void {
+  if (address === undefined) return;
   if (
-    !Number.isInteger(port) || (port as number) < 0 || (port as number) > 65535
+    typeof address !== "string" ||
+    !(/^\d+(\.\d+){3}$/.test(address) ||
+      /^[\da-f:]+:[\da-f:.]*$/i.test(address))
   ) {
-    throw new RangeError(`Cannot ${what}: port must be 0 to 65535: ${port}`);
+    throw new TypeError(
+      `Cannot ${what}: ${name} must be an IP address: ${address}`,
+    );
+  }
+}
+
+/** Bytes of a Unix socket's path at most: what a Linux address holds. */
+const MAX_PATH = 107;
+
+/** Refuses a path that is none, or that the kernel would cut short. */
+export function checkPath(path: unknown, what: string): void {
+  if (path === undefined) return;
+  if (typeof path !== "string" || path === "") {
+    throw new TypeError(`Cannot ${what}: path must be a string: ${path}`);
+  }
+  // Node 22 would cut it and use another file than was asked for.
+  const size = new TextEncoder().encode(path).byteLength;
+  if (size > MAX_PATH) {
+    throw new RangeError(
+      `Cannot ${what}: path must be of at most ${MAX_PATH} bytes: ${path}`,
+    );
   }
 }
 
@@ -20,10 +63,13 @@ export function checkAmount(value: unknown, name: string, what: string): void {
 
 /** Refuses options that nothing here honours, rather than ignore them. */
 export function checkKnown(
-  options: object,
+  options: unknown,
   known: ReadonlySet<string>,
   what: string,
 ): void {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(`Cannot ${what}: options must be given: ${options}`);
+  }
   for (const [name, value] of Object.entries(options)) {
     if (value !== undefined && !known.has(name)) {
       throw new TypeError(`Cannot ${what}: no such option: ${name}`);

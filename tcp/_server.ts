@@ -4,6 +4,8 @@ import type { Server, ServerStats, TlsServerOptions } from "./types.ts";
 
 /** How long `close` waits for what is open, in ms. */
 const CLOSE_TIMEOUT = 15_000;
+/** Longest delay a timer takes; past it runtimes fire at once. */
+const MAX_TIMEOUT = 2 ** 31 - 1;
 
 /** What a server knows of one connection it carries. */
 export interface Carried {
@@ -29,6 +31,7 @@ export class Carrier implements Server {
   #closing = false;
   #released = false;
   #deadline: ReturnType<typeof setTimeout> | undefined;
+  #closeBy = Infinity;
   #signal: AbortSignal | undefined;
   #accepted = 0;
   #refused = 0;
@@ -95,10 +98,14 @@ export class Carrier implements Server {
       });
       for (const connection of [...this.#open]) connection.close();
     }
-    // A later call may only shorten the wait.
-    clearTimeout(this.#deadline);
+    const by = performance.now() + timeout;
     if (timeout === 0) this.#destroyAll();
-    else if (timeout <= 2 ** 31 - 1 && !this.#isOver()) {
+    else if (
+      // A later call may only shorten the wait.
+      timeout <= MAX_TIMEOUT && by < this.#closeBy && this.#open.size > 0
+    ) {
+      this.#closeBy = by;
+      clearTimeout(this.#deadline);
       this.#deadline = setTimeout(() => this.#destroyAll(), timeout);
     }
     return this.closed;
@@ -144,12 +151,8 @@ export class Carrier implements Server {
     for (const connection of [...this.#open]) connection.destroy();
   }
 
-  #isOver(): boolean {
-    return this.#released && this.#open.size === 0;
-  }
-
   #checkOver(): void {
-    if (!this.#closing || !this.#isOver()) return;
+    if (!this.#released || this.#open.size > 0) return;
     clearTimeout(this.#deadline);
     this.#settle();
   }

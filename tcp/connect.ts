@@ -1,6 +1,13 @@
 import { TcpConnection } from "./_connection.ts";
 import { dial } from "./_dial.ts";
-import { checkAmount, checkKnown, checkPort } from "./_options.ts";
+import {
+  checkAmount,
+  checkHost,
+  checkIp,
+  checkKnown,
+  checkPath,
+  checkPort,
+} from "./_options.ts";
 import type { Connection } from "./types.ts";
 
 /** Whom to connect to, and how. */
@@ -28,6 +35,7 @@ export interface TcpConnectOptions {
 }
 
 const KNOWN = new Set([
+  "transport", // an Address may be given as it is
   "hostname",
   "port",
   "path",
@@ -65,19 +73,25 @@ const KNOWN = new Set([
  * ```
  */
 export async function connect(options: TcpConnectOptions): Promise<Connection> {
-  const { transport: _, ...rest } = options as TcpConnectOptions & {
-    transport?: string;
-  };
-  checkKnown(rest, KNOWN, "connect");
-  checkPort(options.port, "connect");
+  checkKnown(options, KNOWN, "connect");
+  checkPath(options.path, "connect");
+  if (options.path === undefined && options.port === undefined) {
+    throw new TypeError("Cannot connect: neither port nor path is given");
+  }
+  if (options.path !== undefined) {
+    for (const name of ["port", "hostname", "localAddress"] as const) {
+      if (options[name] !== undefined) {
+        throw new TypeError(`Cannot connect: give either path or ${name}`);
+      }
+    }
+  } else checkPort(options.port, "connect", 1);
+  checkHost(options.hostname, "connect");
+  checkIp(options.localAddress, "localAddress", "connect");
   checkAmount(options.timeout, "timeout", "connect");
   checkAmount(options.highWaterMark, "highWaterMark", "connect");
   checkAmount(options.maxBuffered, "maxBuffered", "connect");
-  if (options.path === undefined && !options.port) {
-    throw new TypeError("Cannot connect: neither port nor path is given");
-  }
-  if (options.path !== undefined && options.port !== undefined) {
-    throw new TypeError("Cannot connect: give either port or path, not both");
+  if (typeof options.keepAlive !== "boolean") {
+    checkAmount(options.keepAlive, "keepAlive", "connect");
   }
   const { signal, noDelay = true, keepAlive = false } = options;
   const transport = await dial(options);

@@ -1,7 +1,13 @@
 import { NetError } from "../streams/errors.ts";
 import { TcpConnection } from "./_connection.ts";
 import { loadRuntime } from "./_load.ts";
-import { checkAmount, checkKnown, checkPort } from "./_options.ts";
+import {
+  checkAmount,
+  checkHost,
+  checkKnown,
+  checkPath,
+  checkPort,
+} from "./_options.ts";
 import { Carrier } from "./_server.ts";
 import type { Transport } from "./_transport.ts";
 import type { Connection, Server } from "./types.ts";
@@ -78,6 +84,8 @@ export async function serve(
   }
   checkKnown(options, KNOWN, "serve");
   checkPort(options.port, "serve");
+  checkPath(options.path, "serve");
+  checkHost(options.hostname, "serve");
   for (
     const name of [
       "backlog",
@@ -91,8 +99,12 @@ export async function serve(
   if (port === undefined && path === undefined) {
     throw new TypeError("Cannot serve: neither port nor path is given");
   }
-  if (port !== undefined && path !== undefined) {
-    throw new TypeError("Cannot serve: give either port or path, not both");
+  if (path !== undefined) {
+    for (const name of ["port", "hostname", "reusePort"] as const) {
+      if (options[name] !== undefined) {
+        throw new TypeError(`Cannot serve: give either path or ${name}`);
+      }
+    }
   }
   signal?.throwIfAborted();
   const tell = (error: unknown, connection?: Connection) => {

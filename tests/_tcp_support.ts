@@ -7,7 +7,11 @@ import type {
 } from "../tcp/_runtime.ts";
 import type { Transport, TransportEvents } from "../tcp/_transport.ts";
 import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import * as net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { runtime, tool, until, within } from "./_support.ts";
 
@@ -208,4 +212,65 @@ export async function peerProcess(
     seen: over.then(() => JSON.parse(output.split("\n")[1])),
     kill: () => void child.kill("SIGKILL"),
   };
+}
+
+const binaries = { deno: "deno", bun: "bun", node: "node" };
+
+/** Runs a module given as text, on this runtime or another, to its end. */
+export async function runProgram(
+  source: string,
+  on: keyof typeof binaries = runtime,
+  options: {
+    /** How many files it may have open. */
+    files?: number;
+    /** Runs once it has printed its first line. */
+    during?: (
+      line: string,
+      stdin: { end(text: string): void },
+    ) => Promise<void>;
+    /** Milliseconds until it is killed. @default {20_000} */
+    timeout?: number;
+  } = {},
+): Promise<{ code: number | null; output: string; errors: string }> {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-"));
+  const file = join(folder, "program.mjs");
+  writeFileSync(
+    file,
+    on === "deno" ? `import process from "node:process";${source}` : source,
+  );
+  const command = [
+    on === runtime ? process.execPath : tool(binaries[on])!,
+    ...(on === "deno" ? ["run", "-A", "--no-lock", "--no-check"] : []),
+    file,
+  ];
+  const { files } = options;
+  const child = files === undefined
+    ? spawn(command[0], command.slice(1))
+    : spawn("sh", ["-c", `ulimit -n ${files}; exec "$@"`, "sh", ...command]);
+  const timer = setTimeout(
+    () => child.kill("SIGKILL"),
+    options.timeout ?? 20_000,
+  );
+  let output = "";
+  let errors = "";
+  child.stdout.on("data", (chunk) => output += chunk);
+  child.stderr.on("data", (chunk) => errors += chunk);
+  let over = false;
+  const ended = new Promise<number | null>((resolve) =>
+    child.once("close", (code) => {
+      over = true;
+      resolve(code);
+    })
+  );
+  try {
+    if (options.during !== undefined) {
+      await until(() => over || output.includes("\n"), "its line", 10_000);
+      await options.during(output.split("\n")[0], child.stdin);
+    }
+    return { code: await ended, output, errors };
+  } finally {
+    clearTimeout(timer);
+    child.kill("SIGKILL");
+    rmSync(folder, { recursive: true });
+  }
 }
