@@ -1,4 +1,4 @@
-import { showText } from "./_h1_error.ts";
+import { showByte, showText } from "./_h1_error.ts";
 import { isToken, NOT_IN_TRAILERS, VALUE } from "./_h1_tables.ts";
 import type { Fields } from "./_h1_types.ts";
 
@@ -118,8 +118,11 @@ export function checkValue(name: string, value: string): void {
   for (let i = 0; i < value.length; i++) {
     const c = value.charCodeAt(i);
     if (c > 0xff || VALUE[c] === 0) {
+      // Not the value itself: it may be a secret.
       throw new TypeError(
-        `Cannot send the field ${showText(name)}: bad value ${showText(value)}`,
+        `Cannot send the field ${showText(name)}: bad value: it holds ${
+          showByte(c)
+        }`,
       );
     }
   }

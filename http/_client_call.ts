@@ -1,0 +1,570 @@
+import { NetError, SizeLimitError, TimeoutError } from "../streams/errors.ts";
+import { IncomingContent } from "./_client_content.ts";
+import type { ContentOwner } from "./_client_content.ts";
+import type { RequestBody } from "./_client_body.ts";
+import type { H1Connection } from "./_client_connection.ts";
+import { codingsOf, decode } from "./_client_decode.ts";
+import type { Settled } from "./_client_options.ts";
+import type { Host, Pool, Route } from "./_client_pool.ts";
+import { asResponse, LightResponse } from "./_client_response.ts";
+import type {
+  Answer,
+  ClientResponse,
+  ClientTimings,
+} from "./_client_response.ts";
+import type { Deadline } from "./_client_timers.ts";
+import type { Target } from "./_client_url.ts";
+import type { Fields, ResponseHead } from "./_h1_types.ts";
+import { FetchError, StatusError } from "./errors.ts";
+
+/** Bytes of a body nobody wants that are read to keep the connection. */
+const DRAIN_LIMIT = 64 * 1024;
+/** And how long for. */
+const DRAIN_TIME = 1000;
+
+/** One request as it goes out; a redirect makes another. */
+export interface Plan {
+  readonly method: string;
+  readonly target: Target;
+  readonly fields: Fields;
+  readonly body: RequestBody | undefined;
+  /** Request line and fields, but for framing and the empty line. */
+  readonly head: string;
+  /** Whether the connection is not to be used again. */
+  readonly close: boolean;
+  readonly route: Route;
+}
+
+/** Makes the plan that follows a redirect; throws when it cannot. */
+export type Follow = (
+  call: Call,
+  head: ResponseHead,
+  location: string,
+) => Plan;
+
+/** What a call is made with. */
+export interface CallInit {
+  pool: Pool;
+  plan: Plan;
+  settled: Settled;
+  signal: AbortSignal | undefined;
+  follow: Follow;
+  /** The `Request` the caller gave, if it was one. */
+  given: Request | undefined;
+  promise: Settle;
+}
+
+/** Settles the promise of a fetch. */
+export interface Settle {
+  resolve(response: ClientResponse): void;
+  reject(error: unknown): void;
+}
+
+/** Once it is sent, doing it twice is like doing it once (RFC 9110, 9.2.2). */
+const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+
+const registry = new FinalizationRegistry<Call>((call) => call.forget());
+
+/**
+ * One fetch, from the call to the end of the response's body: it waits in
+ * the pool, goes over a connection (over another one when that was dead),
+ * follows redirects and keeps the time.
+ */
+export class Call implements ContentOwner, Answer {
+  plan: Plan;
+  readonly settled: Settled;
+  // Links of the queue in which it waits.
+  previous: Call | undefined;
+  next: Call | undefined;
+  waiting: Host | undefined;
+  /** Whether a byte of an answer has come. */
+  answered = false;
+  /** Whether the head of the answer has come. */
+  headed = false;
+  readonly redirects: string[] = [];
+
+  readonly #pool: Pool;
+  readonly #signal: AbortSignal | undefined;
+  readonly #follow: Follow;
+  readonly #given: Request | undefined;
+  #promise: Settle | undefined;
+  #connection: H1Connection | undefined;
+  #over = false;
+  #replayed = false;
+  #content: IncomingContent | undefined;
+  #response: LightResponse | undefined;
+  #discarding = false;
+  #paused = false;
+  /** What is left to do once a redirect's body is gone. */
+  #afterwards: (() => void) | undefined;
+  #received = 0;
+  #length: number | undefined;
+  #onAbort: (() => void) | undefined;
+  #phaseTimer: Deadline | undefined;
+  #total: Deadline | undefined;
+  #trailers: Fields | undefined;
+  #failure: unknown;
+  #ends: (() => void)[] | undefined;
+  readonly #start = performance.now();
+  #connected = 0;
+  #headAt = 0;
+  #endAt: number | undefined;
+  #reused = false;
+
+  constructor(init: CallInit) {
+    this.#signal = init.signal;
+    this.#follow = init.follow;
+    this.#given = init.given;
+    this.#promise = init.promise;
+    this.#pool = init.pool;
+    this.plan = init.plan;
+    this.settled = init.settled;
+  }
+
+  /** Sets out. */
+  begin(): void {
+    const signal = this.#signal;
+    const { total } = this.settled.timeouts;
+    if (signal !== undefined) {
+      if (signal.aborted) {
+        this.#promise!.reject(signal.reason);
+        return;
+      }
+      this.#onAbort = () => this.#abort(signal.reason);
+      signal.addEventListener("abort", this.#onAbort);
+    }
+    if (total !== undefined) {
+      this.#total = this.#pool.deadlines.set(total, () => {
+        this.#expire("total", total);
+      });
+    }
+    this.#acquire(false);
+  }
+
+  #acquire(fresh: boolean): void {
+    this.answered = false;
+    this.headed = false;
+    this.#pool.host(this.plan.route).acquire(this, fresh);
+  }
+
+  // Told by the pool.
+
+  /** It waits for a place. */
+  queued(): void {
+    const { pool } = this.settled.timeouts;
+    if (pool !== undefined) this.#limit("pool", pool);
+  }
+
+  /** A connection is being made for it. */
+  dialing(): void {
+    this.#disarm();
+  }
+
+  /** It has a connection. */
+  run(connection: H1Connection): void {
+    this.#disarm();
+    this.#connection = connection;
+    this.#connected = performance.now();
+    connection.start(this);
+    this.#reused = connection.reused;
+  }
+
+  /** There will be no connection. */
+  refuse(error: unknown): void {
+    this.#settle(
+      error instanceof NetError ? this.#wrap(error) : error,
+      false,
+    );
+  }
+
+  // Told by the connection.
+
+  /** The request is with the transport, its body too. */
+  onSent(): void {
+    const { response } = this.settled.timeouts;
+    if (this.#over || this.headed) return;
+    this.#disarm();
+    if (response !== undefined) this.#limit("response", response);
+  }
+
+  /** The peer takes nothing for now. */
+  onStalled(): void {
+    this.#touch();
+  }
+
+  /** It goes on. */
+  onProgress(): void {
+    if (!this.headed) this.#disarm();
+  }
+
+  onHead(head: ResponseHead): void {
+    this.headed = true;
+    this.#headAt = performance.now();
+    this.#disarm();
+    const { fields, status, framing } = head;
+    let coding: string | undefined;
+    let location: string | undefined;
+    for (let i = 0; i < fields.length; i += 2) {
+      switch (fields[i]) {
+        case "content-encoding":
+          coding = coding === undefined
+            ? fields[i + 1]
+            : `${coding}, ${fields[i + 1]}`;
+          break;
+        case "location":
+          location ??= fields[i + 1];
+          break;
+        case "keep-alive":
+          this.#limitIdle(fields[i + 1]);
+      }
+    }
+    this.#length = framing.kind === "length" ? framing.length : undefined;
+    if (
+      location !== undefined && this.settled.redirect !== "manual" &&
+      REDIRECTS.has(status)
+    ) {
+      this.#redirect(head, location);
+      return;
+    }
+    const bodiless = framing.kind === "none";
+    const content = bodiless ? undefined : new IncomingContent(this);
+    this.#content = content;
+    const codings = content === undefined || coding === undefined ||
+        !this.settled.decompress
+      ? undefined
+      : codingsOf(coding);
+    const response = new LightResponse(
+      {
+        status,
+        statusText: head.reason,
+        fields,
+        httpVersion: head.minor === 0 ? "1.0" : "1.1",
+        answer: this,
+      },
+      content,
+      content !== undefined && codings !== undefined
+        ? decode(
+          content,
+          codings,
+          this.settled.maxResponseSize,
+          (error) => this.#wrap(error),
+        )
+        : undefined,
+    );
+    this.#response = response;
+    const { resolve, reject } = this.#promise!;
+    // From now on its promise must not hold on to the response.
+    this.#promise = undefined;
+    if (this.settled.throwOnStatus && (status < 200 || status > 299)) {
+      reject(
+        new StatusError(
+          `Cannot use the answer to ${this.#what}: its status is ${status}`,
+          asResponse(response),
+        ),
+      );
+    } else {
+      resolve(asResponse(response));
+    }
+    this.#touch();
+  }
+
+  onData(chunk: Uint8Array): void {
+    this.#received += chunk.byteLength;
+    if (this.#discarding) {
+      if (this.#received > DRAIN_LIMIT) this.#giveUpBody();
+      return;
+    }
+    const { maxResponseSize } = this.settled;
+    if (this.#received > maxResponseSize) {
+      this.#connection?.fail(
+        new SizeLimitError(
+          `Cannot read the body: more than ${maxResponseSize} bytes`,
+          { limit: maxResponseSize, phase: "body" },
+        ),
+      );
+      return;
+    }
+    this.#touch();
+    this.#content?.push(chunk);
+  }
+
+  /** All that came in one piece is read. */
+  onFed(): void {
+    const response = this.#response;
+    if (response === undefined) return;
+    // The body goes on: if the response is forgotten, it has to end, too.
+    this.#response = undefined;
+    registry.register(response, this, this);
+  }
+
+  onEnd(trailers: Fields | undefined): void {
+    this.#connection = undefined;
+    this.#response = undefined;
+    this.#trailers = trailers;
+    this.#endAt = performance.now();
+    this.#disarm();
+    const afterwards = this.#afterwards;
+    if (afterwards !== undefined) {
+      this.#afterwards = undefined;
+      // The connection is free once this event is over.
+      queueMicrotask(afterwards);
+      return;
+    }
+    this.#finish();
+    this.#content?.end();
+  }
+
+  onFail(error: NetError): void {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    this.#disarm();
+    if (this.#over) return;
+    const afterwards = this.#afterwards;
+    if (afterwards !== undefined) {
+      this.#afterwards = undefined;
+      afterwards();
+      return;
+    }
+    if (
+      !this.answered && !this.#replayed && connection?.reused &&
+      error.code !== "ETIMEDOUT" && error.code !== "ERR_BODY" &&
+      error.code !== "ERR_CLOSED" && this.#replayable
+    ) {
+      // It was dying as the request was sent (RFC 9112, 9.3.1).
+      this.#replayed = true;
+      this.#acquire(true);
+      return;
+    }
+    this.#settle(this.#wrap(error), false);
+  }
+
+  get #replayable(): boolean {
+    const { method, body } = this.plan;
+    return IDEMPOTENT.has(method) && (body === undefined || body.replayable);
+  }
+
+  // Told by the body's reader.
+
+  pauseContent(): void {
+    this.#paused = true;
+    this.#disarm();
+    this.#connection?.pause();
+  }
+
+  resumeContent(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#connection?.resume();
+    this.#touch();
+  }
+
+  cancelContent(reason: unknown): void {
+    const connection = this.#connection;
+    if (this.#over || connection === undefined) return;
+    this.#discard();
+    if (!this.#drainable) connection.destroy(reason);
+    else this.#drain();
+    this.#finish();
+  }
+
+  /** Nobody holds the response any more. */
+  forget(): void {
+    if (this.#content?.held || this.#content?.ended) return;
+    this.#content?.cancel(undefined);
+  }
+
+  // Redirects.
+
+  #redirect(head: ResponseHead, location: string): void {
+    let follow: () => void;
+    try {
+      const plan = this.#follow(this, head, location);
+      follow = () => {
+        if (this.#over) return;
+        this.redirects.push(this.plan.target.href);
+        this.plan = plan;
+        this.#replayed = false;
+        this.#discarding = false;
+        this.#received = 0;
+        this.#acquire(false);
+      };
+    } catch (error) {
+      follow = () =>
+        this.#settle(
+          error instanceof NetError ? this.#wrap(error) : error,
+          false,
+        );
+    }
+    this.#afterwards = follow;
+    this.#discard();
+    if (this.#drainable && head.keepAlive) this.#drain();
+    else this.#giveUpBody();
+  }
+
+  get #drainable(): boolean {
+    return this.#length === undefined ||
+      this.#length - this.#received <= DRAIN_LIMIT;
+  }
+
+  /** What still comes is for nobody. */
+  #discard(): void {
+    this.#discarding = true;
+    this.#received = 0;
+    this.#response = undefined;
+    registry.unregister(this);
+    if (this.#paused) this.resumeContent();
+  }
+
+  #drain(): void {
+    const connection = this.#connection;
+    this.#disarm();
+    this.#phaseTimer = this.#pool.deadlines.set(DRAIN_TIME, () => {
+      if (this.#connection === connection) this.#giveUpBody();
+    });
+  }
+
+  #giveUpBody(): void {
+    const connection = this.#connection;
+    if (connection === undefined) return;
+    this.#disarm();
+    this.#connection = undefined;
+    connection.destroy();
+    const afterwards = this.#afterwards;
+    this.#afterwards = undefined;
+    afterwards?.();
+  }
+
+  #limitIdle(value: string): void {
+    const at = value.indexOf("timeout=");
+    const seconds = at === -1 ? NaN : parseInt(value.slice(at + 8), 10);
+    // A second less: it must not be sent on just as the server leaves.
+    if (seconds >= 0) {
+      this.#connection?.limitIdle(Math.max(0, seconds - 1) * 1000);
+    }
+  }
+
+  // Time.
+
+  #limit(phase: string, ms: number): void {
+    this.#phaseTimer = this.#pool.deadlines.set(
+      ms,
+      () => this.#expire(phase, ms),
+    );
+  }
+
+  /** The time between two pieces begins anew. */
+  #touch(): void {
+    const { idle } = this.settled.timeouts;
+    if (idle === undefined || this.#paused || this.#over) return;
+    this.#disarm();
+    this.#limit("idle", idle);
+  }
+
+  #disarm(): void {
+    this.#phaseTimer?.cancel();
+    this.#phaseTimer = undefined;
+  }
+
+  #expire(phase: string, ms: number): void {
+    const error = new TimeoutError(
+      phase === "total"
+        ? `It took more than ${ms} ms`
+        : `Nothing came of it within ${ms} ms (${phase})`,
+      { phase },
+    );
+    this.#stop(error);
+    this.#settle(this.#wrap(error), true);
+  }
+
+  // Ends.
+
+  #abort(reason: unknown): void {
+    this.#stop(reason);
+    this.#settle(reason, true);
+  }
+
+  /** Leaves the queue, or ends the connection. */
+  #stop(reason: unknown): void {
+    this.#afterwards = undefined;
+    this.waiting?.withdraw(this);
+    const connection = this.#connection;
+    this.#connection = undefined;
+    connection?.destroy(reason);
+  }
+
+  /** It failed: for who waits for the response, or who reads its body. */
+  #settle(error: unknown, now: boolean): void {
+    if (this.#over) return;
+    this.#failure = error;
+    this.#finish();
+    // Nothing when the response is there already.
+    this.#promise?.reject(error);
+    this.#promise = undefined;
+    this.#content?.fail(error, now);
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    if (!this.#discarding) this.#disarm();
+    this.#total?.cancel();
+    if (this.#onAbort !== undefined) {
+      this.#signal!.removeEventListener("abort", this.#onAbort);
+    }
+    const ends = this.#ends;
+    this.#ends = undefined;
+    if (ends !== undefined) { for (const end of ends) end(); }
+  }
+
+  #wrap(error: NetError): FetchError {
+    return new FetchError(
+      `Cannot fetch ${this.#what}: ${error.message}`,
+      error,
+    );
+  }
+
+  /** Method and URL for messages; a query may hold secrets. */
+  get #what(): string {
+    const { href } = this.plan.target;
+    const query = href.indexOf("?");
+    return `${this.plan.method} ${query === -1 ? href : href.slice(0, query)}`;
+  }
+
+  // What the response tells of it.
+
+  get href(): string {
+    return this.plan.target.href;
+  }
+
+  get timings(): ClientTimings {
+    return {
+      start: this.#start,
+      connected: this.#connected,
+      reused: this.#reused,
+      response: this.#headAt,
+      end: this.#endAt,
+    };
+  }
+
+  makeRequest(): Request {
+    const given = this.#given;
+    if (given !== undefined && this.redirects.length === 0) return given;
+    const { method, target, fields } = this.plan;
+    const headers = new Headers();
+    for (let i = 0; i < fields.length; i += 2) {
+      headers.append(fields[i], fields[i + 1]);
+    }
+    return new Request(target.href, { method, headers });
+  }
+
+  async trailers(): Promise<Fields | undefined> {
+    if (!this.#over) {
+      await new Promise<void>((resolve) => {
+        (this.#ends ??= []).push(resolve);
+      });
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+    return this.#trailers;
+  }
+}

@@ -1,0 +1,290 @@
+import { showText } from "./_h1_error.ts";
+import type { Fields } from "./_h1_types.ts";
+import { checkName, checkValue } from "./_h1_writer.ts";
+import type {
+  ClientAuth,
+  ClientInit,
+  ClientOptions,
+  ClientSettings,
+  ClientTimeouts,
+} from "./_client_types.ts";
+
+const SETTINGS = [
+  ...["headers", "query", "queryStyle", "auth", "base", "timeout"],
+  ...["redirect", "maxRedirects", "maxResponseSize", "decompress"],
+  ...["throwOnStatus", "unix"],
+];
+const INIT = new Set([
+  ...SETTINGS,
+  ...["method", "body", "signal", "form", "json", "state", "duplex", "cache"],
+  ...["credentials", "integrity", "keepalive", "mode", "priority"],
+  ...["referrer", "referrerPolicy", "window"],
+]);
+const OPTIONS = new Set([...SETTINGS, "pool", "localAddress", "use"]);
+const POOL = new Set(["perHost", "total", "queue", "idleTimeout"]);
+const TIMEOUTS = new Set(["pool", "connect", "response", "idle", "total"]);
+const STYLES = new Set(["repeat", "brackets", "indices", "comma"]);
+const REDIRECTS = new Set(["follow", "error", "manual"]);
+
+/** Refuses what nothing here honours, rather than ignore it. */
+function checkKnown(
+  options: object,
+  known: ReadonlySet<string>,
+  what: string,
+): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined && !known.has(name)) {
+      throw new TypeError(`Cannot ${what}: no such option: ${name}`);
+    }
+  }
+}
+
+function checkAmount(value: unknown, name: string, least = 0): void {
+  if (value === undefined) return;
+  if (typeof value !== "number" || !(value >= least)) {
+    throw new RangeError(
+      `Cannot fetch: ${name} must be a number of ${least} or more: ${value}`,
+    );
+  }
+}
+
+/** Settings that a request goes by, all there. */
+export interface Settled {
+  readonly timeouts: ClientTimeouts;
+  readonly redirect: RequestRedirect;
+  readonly maxRedirects: number;
+  readonly maxResponseSize: number;
+  readonly decompress: boolean;
+  readonly throwOnStatus: boolean;
+  readonly unix: string | undefined;
+}
+
+const BASICS: Settled = {
+  timeouts: {},
+  redirect: "follow",
+  maxRedirects: 20,
+  maxResponseSize: Infinity,
+  decompress: true,
+  throwOnStatus: false,
+  unix: undefined,
+};
+
+/** The settings with others laid over them. */
+export function settle(given: ClientSettings, under = BASICS): Settled {
+  const { timeout, redirect, queryStyle } = given;
+  let { timeouts } = under;
+  if (typeof timeout === "object" && timeout !== null) {
+    checkKnown(timeout, TIMEOUTS, "fetch with a timeout");
+    for (const [phase, value] of Object.entries(timeout)) {
+      checkAmount(value, `timeout.${phase}`);
+    }
+    timeouts = { ...timeouts, ...timeout };
+  } else if (timeout !== undefined) {
+    checkAmount(timeout, "timeout");
+    timeouts = { ...timeouts, total: timeout };
+  }
+  if (redirect !== undefined && !REDIRECTS.has(redirect)) {
+    throw new TypeError(`Cannot fetch: no such redirect mode: ${redirect}`);
+  }
+  if (queryStyle !== undefined && !STYLES.has(queryStyle)) {
+    throw new TypeError(`Cannot fetch: no such queryStyle: ${queryStyle}`);
+  }
+  checkAmount(given.maxRedirects, "maxRedirects");
+  checkAmount(given.maxResponseSize, "maxResponseSize");
+  return {
+    timeouts,
+    redirect: redirect ?? under.redirect,
+    maxRedirects: given.maxRedirects ?? under.maxRedirects,
+    maxResponseSize: given.maxResponseSize ?? under.maxResponseSize,
+    decompress: given.decompress ?? under.decompress,
+    throwOnStatus: given.throwOnStatus ?? under.throwOnStatus,
+    unix: given.unix ?? under.unix,
+  };
+}
+
+/** Refuses an init that makes no sense. */
+export function checkInit(init: ClientInit): void {
+  checkKnown(init, INIT, "fetch");
+  const { cache, form, json, body, duplex } = init;
+  const { integrity } = init as { integrity?: string };
+  if (integrity !== undefined && integrity !== "") {
+    throw new TypeError("Cannot fetch: integrity is not checked here");
+  }
+  if (cache === "force-cache" || cache === "only-if-cached") {
+    throw new TypeError(`Cannot fetch: nothing is cached here: ${cache}`);
+  }
+  if (duplex !== undefined && duplex !== "half") {
+    throw new TypeError(`Cannot fetch: no such duplex: ${duplex}`);
+  }
+  const bodies = [body ?? undefined, form, json]
+    .filter((given) => given !== undefined);
+  if (bodies.length > 1) {
+    throw new TypeError("Cannot fetch: give one of body, form and json");
+  }
+}
+
+/** Refuses options of a client that make no sense. */
+export function checkOptions(options: ClientOptions): void {
+  checkKnown(options, OPTIONS, "make a client");
+  const { pool } = options;
+  if (pool !== undefined) {
+    checkKnown(pool, POOL, "make a client with a pool");
+    checkAmount(pool.perHost, "pool.perHost", 1);
+    checkAmount(pool.total, "pool.total", 1);
+    checkAmount(pool.queue, "pool.queue");
+    checkAmount(pool.idleTimeout, "pool.idleTimeout");
+  }
+  for (const layer of options.use ?? []) {
+    if (typeof layer !== "function") {
+      throw new TypeError("Cannot make a client: use takes functions");
+    }
+  }
+}
+
+/** Fields that say how a message travels: they are for the codec to say. */
+const HOP_BY_HOP = new Set([
+  ...["connection", "keep-alive", "proxy-connection", "transfer-encoding"],
+  ...["upgrade", "expect"],
+]);
+
+/** Fields that a caller gave, checked and flat. */
+export interface GivenFields {
+  readonly fields: Fields;
+  /** Value of Host, when the caller says it. */
+  readonly host: string | undefined;
+  /** Content-Length, when the caller says it. */
+  readonly length: string | undefined;
+  /** Whether the connection is not to be used again. */
+  readonly close: boolean;
+}
+
+const NOTHING: GivenFields = {
+  fields: [],
+  host: undefined,
+  length: undefined,
+  close: false,
+};
+
+/** Makes fields of what a caller gave; names in lower case. */
+export function givenFields(init: HeadersInit | undefined): GivenFields {
+  if (init === undefined || init === null) return NOTHING;
+  const fields: Fields = [];
+  let host: string | undefined;
+  let length: string | undefined;
+  let close = false;
+  for (const [given, raw] of pairsOf(init)) {
+    const name = given.toLowerCase();
+    // What comes from outside is stripped, as fetch does it.
+    const value = strip(String(raw));
+    checkName(name);
+    checkValue(name, value);
+    if (name === "host") host = value;
+    else if (name === "content-length") length = value;
+    else if (!HOP_BY_HOP.has(name)) fields.push(name, value);
+    else if (name === "connection" && /\bclose\b/i.test(value)) close = true;
+  }
+  return { fields, host, length, close };
+}
+
+function pairsOf(init: HeadersInit): Iterable<readonly [string, string]> {
+  if (init instanceof Headers) return init;
+  if (typeof init !== "object") {
+    throw new TypeError(`Cannot fetch: no headers: ${typeof init}`);
+  }
+  if (!(Symbol.iterator in init)) return Object.entries(init);
+  const pairs: [string, string][] = [];
+  for (const pair of init as Iterable<Iterable<string>>) {
+    const [name, value, ...more] = [...pair];
+    if (value === undefined || more.length > 0) {
+      throw new TypeError("Cannot fetch: headers must be pairs of strings");
+    }
+    pairs.push([String(name), value]);
+  }
+  return pairs;
+}
+
+/** Without HTTP white space around it: also CR and LF (Fetch, 2.2). */
+function strip(value: string): string {
+  const first = value.charCodeAt(0);
+  const last = value.charCodeAt(value.length - 1);
+  return first > 0x20 && last > 0x20
+    ? value
+    : value.replace(/^[\t\n\r ]+|[\t\n\r ]+$/g, "");
+}
+
+/** Whether a field is among them. */
+export function hasField(fields: Fields, name: string): boolean {
+  for (let i = 0; i < fields.length; i += 2) {
+    if (fields[i] === name) return true;
+  }
+  return false;
+}
+
+/** The fields over others: a name in the first hides it in the second. */
+export function overlay(over: Fields, under: Fields): Fields {
+  if (over.length === 0) return under;
+  const fields = [...over];
+  for (let i = 0; i < under.length; i += 2) {
+    if (!hasField(over, under[i])) fields.push(under[i], under[i + 1]);
+  }
+  return fields;
+}
+
+/** The fields without those of these names. */
+export function without(fields: Fields, names: ReadonlySet<string>): Fields {
+  const kept: Fields = [];
+  for (let i = 0; i < fields.length; i += 2) {
+    if (!names.has(fields[i])) kept.push(fields[i], fields[i + 1]);
+  }
+  return kept;
+}
+
+/** Value of Authorization. */
+export function authorization(auth: ClientAuth): string {
+  if ("bearer" in auth) {
+    checkValue("authorization", auth.bearer);
+    return `Bearer ${auth.bearer}`;
+  }
+  if (!Array.isArray(auth.basic) || auth.basic.length !== 2) {
+    throw new TypeError("Cannot authenticate: give basic or bearer");
+  }
+  const [user, password] = auth.basic.map(String);
+  // RFC 7617, 2: the first colon ends the name.
+  if (user.includes(":")) {
+    throw new TypeError(
+      `Cannot authenticate: a colon in the user name: ${showText(user)}`,
+    );
+  }
+  const bytes = new TextEncoder().encode(`${user}:${password}`);
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return `Basic ${btoa(text)}`;
+}
+
+/** The method as it is sent (Fetch, 2.2.1). */
+export function methodOf(given: string): string {
+  const upper = given.toUpperCase();
+  switch (upper) {
+    case "GET":
+    case "POST":
+    case "HEAD":
+    case "PUT":
+    case "DELETE":
+    case "OPTIONS":
+      return upper;
+    case "CONNECT":
+    case "TRACE":
+    case "TRACK":
+      throw new TypeError(`Cannot fetch: the method is forbidden: ${given}`);
+  }
+  checkMethod(given);
+  return given;
+}
+
+function checkMethod(given: string): void {
+  try {
+    checkName(given);
+  } catch {
+    throw new TypeError(`Cannot fetch: no method: ${showText(given)}`);
+  }
+}

@@ -1,0 +1,213 @@
+import { NetError, TlsError } from "../streams/errors.ts";
+import type { RequestBody } from "./_client_body.ts";
+import { checkLength } from "./_client_body.ts";
+import type { Call, Plan } from "./_client_call.ts";
+import { hasField, overlay, without } from "./_client_options.ts";
+import type { GivenFields, Settled } from "./_client_options.ts";
+import type { Route } from "./_client_pool.ts";
+import { resolveTarget } from "./_client_url.ts";
+import type { Target } from "./_client_url.ts";
+import type { Fields, ResponseHead } from "./_h1_types.ts";
+import { fieldLine } from "./_h1_writer.ts";
+import { FetchError, RedirectError } from "./errors.ts";
+
+/** What a plan is made of. */
+export interface PlanInit {
+  readonly method: string;
+  readonly target: Target;
+  readonly given: GivenFields;
+  readonly body: RequestBody | undefined;
+  readonly settled: Settled;
+  readonly localAddress: string | undefined;
+}
+
+const COMMON: Fields = ["accept", "*/*", "user-agent", "sluice"];
+const DECODING: Fields = ["accept-encoding", "gzip, deflate, br"];
+const WHOLE: Fields = ["accept-encoding", "identity"];
+
+/** The fields that go with every request, unless it says otherwise. */
+export function usualFields(decompress: boolean): Fields {
+  return decompress ? [...COMMON, ...DECODING] : COMMON;
+}
+
+/** Fields as text, each line checked. */
+export function fieldText(fields: Fields): string {
+  let text = "";
+  for (let i = 0; i < fields.length; i += 2) {
+    text += fieldLine(fields[i], fields[i + 1]);
+  }
+  return text;
+}
+
+/** Makes the plan of a request; throws for what cannot be sent. */
+export function makePlan(init: PlanInit): Plan {
+  const { method, target, given, settled, localAddress } = init;
+  let { body } = init;
+  if (body !== undefined && (method === "GET" || method === "HEAD")) {
+    throw new TypeError(`Cannot fetch: ${method} cannot have a body`);
+  }
+  body = withLength(body, given.length);
+  // A part of a coded body is of no use (Fetch, 4.6).
+  const usual = hasField(given.fields, "range")
+    ? overlay(WHOLE, usualFields(settled.decompress))
+    : usualFields(settled.decompress);
+  let fields = overlay(given.fields, usual);
+  if (body?.type !== undefined && !hasField(fields, "content-type")) {
+    fields = [...fields, "content-type", body.type];
+  }
+  return {
+    method,
+    target,
+    fields,
+    body,
+    close: given.close,
+    head: headText(
+      method,
+      target,
+      given.host ?? target.host,
+      fieldText(fields) + (given.close ? "connection: close\r\n" : ""),
+    ),
+    route: routeOf(target, settled.unix, localAddress),
+  };
+}
+
+/** Request line, Host (RFC 9112, 3.2: first) and fields. */
+export function headText(
+  method: string,
+  target: Target,
+  host: string,
+  fields: string,
+): string {
+  return `${method} ${target.path} HTTP/1.1\r\nhost: ${host}\r\n${fields}`;
+}
+
+/** Content-Length as the caller says it has to agree with the body. */
+function withLength(
+  body: RequestBody | undefined,
+  given: string | undefined,
+): RequestBody | undefined {
+  if (given === undefined) return body;
+  if (body === undefined) {
+    checkLength(given, 0);
+    return undefined;
+  }
+  if (body.whole !== undefined || body.length !== undefined) {
+    const { whole, length } = body;
+    checkLength(
+      given,
+      length ??
+        (typeof whole === "string"
+          ? new TextEncoder().encode(whole).byteLength
+          : whole!.byteLength),
+    );
+    return body;
+  }
+  checkLength(given, Number(given));
+  return { ...body, length: Number(given), open: () => body.open() };
+}
+
+/** Where a request goes to, and what its connection may be shared for. */
+export function routeOf(
+  target: Target,
+  unix: string | undefined,
+  localAddress: string | undefined,
+): Route {
+  if (target.secure) {
+    throw new FetchError(
+      `Cannot fetch ${target.origin}: https: is not there yet`,
+      new TlsError("TLS is not there yet", { code: "ERR_NOT_SUPPORTED" }),
+    );
+  }
+  return {
+    key: unix === undefined && localAddress === undefined
+      ? target.origin
+      : [target.origin, unix ?? "", localAddress ?? ""].join(" "),
+    hostname: target.hostname,
+    port: target.port,
+    path: unix,
+    localAddress,
+  };
+}
+
+const SECRETS = new Set([
+  ...["authorization", "cookie", "cookie2", "proxy-authorization"],
+]);
+const OF_BODY = new Set([
+  ...["content-encoding", "content-language", "content-length"],
+  ...["content-location", "content-type"],
+]);
+
+/** The plan behind a redirect (Fetch, 4.4). */
+export function followRedirect(
+  call: Call,
+  { status }: ResponseHead,
+  location: string,
+): Plan {
+  const { plan, settled } = call;
+  if (settled.redirect === "error") {
+    throw new RedirectError("It redirects, which was not wanted");
+  }
+  if (call.redirects.length >= settled.maxRedirects) {
+    throw new RedirectError(
+      `It redirects more than ${settled.maxRedirects} times`,
+    );
+  }
+  const target = targetAt(location, plan.target);
+  let { method, body } = plan;
+  let fields = plan.fields;
+  if (
+    ((status === 301 || status === 302) && method === "POST") ||
+    (status === 303 && method !== "GET" && method !== "HEAD")
+  ) {
+    method = "GET";
+    body = undefined;
+    fields = without(fields, OF_BODY);
+  } else if (body !== undefined && !body.replayable) {
+    throw new RedirectError(
+      "It redirects, and the body can be sent but once",
+    );
+  }
+  if (target.origin !== plan.target.origin) fields = without(fields, SECRETS);
+  return {
+    ...plan,
+    method,
+    target,
+    fields,
+    body,
+    // A Host of the caller's was for the first one.
+    head: headText(
+      method,
+      target,
+      target.host,
+      fieldText(fields) + (plan.close ? "connection: close\r\n" : ""),
+    ),
+    route: routeOf(target, settled.unix, plan.route.localAddress),
+  };
+}
+
+function targetAt(location: string, from: Target): Target {
+  try {
+    return resolveTarget(decodeUtf8(location), from.href);
+  } catch (cause) {
+    if (cause instanceof NetError) throw cause;
+    throw new RedirectError("It redirects to what cannot be fetched", {
+      cause,
+    });
+  }
+}
+
+/** Servers do send Location in UTF-8; the reader gives Latin-1. */
+function decodeUtf8(text: string): string {
+  let ascii = true;
+  const bytes = Uint8Array.from(text, (char) => {
+    const code = char.charCodeAt(0);
+    if (code > 0x7f) ascii = false;
+    return code;
+  });
+  if (ascii) return text;
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return text;
+  }
+}

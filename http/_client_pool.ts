@@ -1,0 +1,379 @@
+import { NetError, PoolError } from "../streams/errors.ts";
+import { dial } from "../tcp/_dial.ts";
+import { Deadlines } from "./_client_timers.ts";
+import { H1Connection } from "./_client_connection.ts";
+import type { Call } from "./_client_call.ts";
+
+/** Where the connections of a host go to. */
+export interface Route {
+  readonly key: string;
+  readonly hostname: string;
+  readonly port: number;
+  readonly path: string | undefined;
+  readonly localAddress: string | undefined;
+}
+
+/** Bounds of a pool. */
+export interface PoolLimits {
+  readonly perHost: number;
+  readonly total: number;
+  readonly queue: number;
+  readonly idleTimeout: number;
+}
+
+/** Counters of a host. */
+export interface HostStats {
+  readonly open: number;
+  readonly idle: number;
+  readonly queued: number;
+}
+
+/** A connection being made, on behalf of whoever waits. */
+interface Dial {
+  /** Who gives up with it. */
+  call: Call | undefined;
+  readonly controller: AbortController;
+}
+
+/** All connections of a client. */
+export class Pool {
+  readonly limits: PoolLimits;
+  readonly deadlines: Deadlines = new Deadlines();
+  readonly #hosts = new Map<string, Host>();
+  /** Hosts that could not dial because of `total`, in order. */
+  readonly #starving = new Set<Host>();
+  #open = 0;
+  #queued = 0;
+  #closed = false;
+  readonly #onIdle: (() => void)[] = [];
+
+  constructor(limits: PoolLimits) {
+    this.limits = limits;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** The connections to one place. */
+  host(route: Route): Host {
+    let host = this.#hosts.get(route.key);
+    if (host === undefined) {
+      host = new Host(this, route);
+      this.#hosts.set(route.key, host);
+    }
+    return host;
+  }
+
+  /** Makes room for one more, at the cost of an idle one elsewhere. */
+  admit(host: Host): boolean {
+    while (this.#open >= this.limits.total) {
+      if (this.#evict()) continue;
+      this.#starving.add(host);
+      return false;
+    }
+    this.#open++;
+    return true;
+  }
+
+  #evict(): boolean {
+    for (const host of this.#hosts.values()) if (host.evict()) return true;
+    return false;
+  }
+
+  /** A connection is over. */
+  left(host: Host): void {
+    this.#open--;
+    this.forget(host);
+    this.#settleIdle();
+    for (const starving of this.#starving) {
+      this.#starving.delete(starving);
+      starving.dialMore();
+      return;
+    }
+  }
+
+  /** Drops a host that nothing is left of. */
+  forget(host: Host): void {
+    if (!host.unused) return;
+    this.#hosts.delete(host.route.key);
+    this.#starving.delete(host);
+  }
+
+  /** Whether somebody waits for a connection to go. */
+  get starving(): boolean {
+    return this.#starving.size > 0;
+  }
+
+  /** Counts a waiting call; refuses one too many. */
+  enqueue(): void {
+    if (this.#queued >= this.limits.queue) {
+      throw new PoolError(
+        `Cannot wait for a connection: ${this.#queued} requests do already`,
+        { code: "ERR_POOL_QUEUE" },
+      );
+    }
+    this.#queued++;
+  }
+
+  dequeue(): void {
+    this.#queued--;
+    this.#settleIdle();
+  }
+
+  /** Resolves once nothing is open and nobody waits. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onIdle.push(resolve);
+      this.#settleIdle();
+    });
+  }
+
+  #settleIdle(): void {
+    if (this.#open > 0 || this.#queued > 0) return;
+    for (const resolve of this.#onIdle.splice(0)) resolve();
+  }
+
+  stats(): {
+    open: number;
+    idle: number;
+    queued: number;
+    hosts: Record<string, HostStats>;
+  } {
+    const hosts: Record<string, HostStats> = {};
+    let idle = 0;
+    for (const host of this.#hosts.values()) {
+      const stats = host.stats();
+      idle += stats.idle;
+      hosts[host.route.key] = stats;
+    }
+    return { open: this.#open, idle, queued: this.#queued, hosts };
+  }
+
+  /** No more requests; idle connections go now. */
+  close(): void {
+    this.#closed = true;
+    for (const host of [...this.#hosts.values()]) host.closeIdle();
+  }
+
+  /** Ends what is left. */
+  destroy(): void {
+    this.#closed = true;
+    for (const host of [...this.#hosts.values()]) host.destroy();
+    this.deadlines.clear();
+  }
+}
+
+/** The connections to one place, and who waits for one. */
+export class Host {
+  readonly pool: Pool;
+  readonly route: Route;
+  readonly #idle: H1Connection[] = [];
+  readonly #all = new Set<H1Connection>();
+  readonly #dials = new Set<Dial>();
+  #first: Call | undefined;
+  #last: Call | undefined;
+  #queued = 0;
+
+  constructor(pool: Pool, route: Route) {
+    this.pool = pool;
+    this.route = route;
+  }
+
+  /** Whether nothing is here to be kept. */
+  get unused(): boolean {
+    return this.#all.size === 0 && this.#dials.size === 0 &&
+      this.#queued === 0;
+  }
+
+  stats(): HostStats {
+    return {
+      open: this.#all.size + this.#dials.size,
+      idle: this.#idle.length,
+      queued: this.#queued,
+    };
+  }
+
+  /** Gives the call a connection, now or as soon as there is one. */
+  acquire(call: Call, fresh: boolean): void {
+    const connection = fresh ? undefined : this.#idle.pop();
+    if (connection !== undefined) {
+      connection.wake();
+      call.run(connection);
+      return;
+    }
+    if (this.pool.closed) {
+      call.refuse(
+        new PoolError("Cannot fetch: the client is closed", {
+          code: "ERR_CLOSED",
+          retryable: false,
+        }),
+      );
+      return;
+    }
+    if (fresh && this.#full) this.evict();
+    try {
+      this.pool.enqueue();
+    } catch (error) {
+      call.refuse(error as PoolError);
+      return;
+    }
+    call.previous = this.#last;
+    if (this.#last === undefined) this.#first = call;
+    else this.#last.next = call;
+    this.#last = call;
+    call.waiting = this;
+    this.#queued++;
+    if (!this.#dial(call)) call.queued();
+  }
+
+  get #full(): boolean {
+    return this.#all.size + this.#dials.size >= this.pool.limits.perHost;
+  }
+
+  /** Takes a waiting call out, and gives up what was done for it alone. */
+  withdraw(call: Call): void {
+    if (call.waiting !== this) return;
+    this.#unlink(call);
+    for (const dial of this.#dials) {
+      if (dial.call !== call) continue;
+      const heir = this.#undialed();
+      dial.call = heir;
+      if (heir === undefined) dial.controller.abort();
+    }
+    this.pool.forget(this);
+  }
+
+  #unlink(call: Call): void {
+    const { previous, next } = call;
+    if (previous === undefined) this.#first = next;
+    else previous.next = next;
+    if (next === undefined) this.#last = previous;
+    else next.previous = previous;
+    call.previous = call.next = call.waiting = undefined;
+    this.#queued--;
+    this.pool.dequeue();
+  }
+
+  /** The first call that waits without a dial of its own. */
+  #undialed(): Call | undefined {
+    const dialing = new Set<Call | undefined>();
+    for (const dial of this.#dials) dialing.add(dial.call);
+    for (let call = this.#first; call !== undefined; call = call.next) {
+      if (!dialing.has(call)) return call;
+    }
+    return undefined;
+  }
+
+  /** Dials for those that wait, as far as the bounds allow. */
+  dialMore(): void {
+    while (this.#dials.size < this.#queued) {
+      const call = this.#undialed();
+      if (call === undefined || !this.#dial(call)) return;
+    }
+  }
+
+  #dial(call: Call): boolean {
+    const { pool, route } = this;
+    for (const dial of this.#dials) {
+      if (dial.call !== undefined) continue;
+      // Made for one who does not need it any more.
+      dial.call = call;
+      call.dialing();
+      return true;
+    }
+    if (this.#full || !pool.admit(this)) return false;
+    const dial_: Dial = { call, controller: new AbortController() };
+    this.#dials.add(dial_);
+    call.dialing();
+    dial({
+      ...(route.path === undefined
+        ? { hostname: route.hostname, port: route.port }
+        : { path: route.path }),
+      localAddress: route.localAddress,
+      timeout: call.settled.timeouts.connect,
+      signal: dial_.controller.signal,
+    }).then((transport) => {
+      this.#dials.delete(dial_);
+      if (pool.closed && this.#queued === 0) {
+        transport.destroy();
+        pool.left(this);
+        return;
+      }
+      const connection = new H1Connection(this, transport);
+      this.#all.add(connection);
+      this.release(connection);
+    }, (error: unknown) => {
+      this.#dials.delete(dial_);
+      const caller = dial_.call;
+      if (caller?.waiting === this) {
+        this.#unlink(caller);
+        caller.refuse(error);
+      }
+      pool.left(this);
+      this.dialMore();
+    });
+    return true;
+  }
+
+  /** A connection can serve again: the next call's, or idle. */
+  release(connection: H1Connection): void {
+    const call = this.#first;
+    if (call !== undefined) {
+      this.#unlink(call);
+      this.#inherit(call);
+      call.run(connection);
+      return;
+    }
+    const { pool } = this;
+    if (
+      pool.closed || pool.starving ||
+      this.#idle.length + this.#dials.size >= pool.limits.perHost
+    ) {
+      connection.destroy();
+      return;
+    }
+    this.#idle.push(connection);
+    connection.sleep();
+  }
+
+  /** The call got a connection while its own was being made. */
+  #inherit(call: Call): void {
+    for (const dial of this.#dials) {
+      if (dial.call === call) dial.call = this.#undialed();
+    }
+  }
+
+  /** A connection is over. */
+  remove(connection: H1Connection): void {
+    if (!this.#all.delete(connection)) return;
+    const at = this.#idle.indexOf(connection);
+    if (at !== -1) this.#idle.splice(at, 1);
+    this.pool.left(this);
+    this.dialMore();
+  }
+
+  /** Ends the connection that has been idle longest. */
+  evict(): boolean {
+    const connection = this.#idle.shift();
+    connection?.destroy();
+    return connection !== undefined;
+  }
+
+  closeIdle(): void {
+    while (this.evict()) { /* until there is none */ }
+  }
+
+  destroy(): void {
+    for (const dial of this.#dials) dial.controller.abort();
+    const error = new NetError("The client was closed", {
+      code: "ERR_CLOSED",
+      phase: "pool",
+    });
+    for (let call = this.#first; call !== undefined; call = this.#first) {
+      this.#unlink(call);
+      call.refuse(error);
+    }
+    for (const connection of [...this.#all]) connection.fail(error);
+  }
+}

@@ -1,0 +1,116 @@
+import type { ClientBody } from "./_client_body.ts";
+import type { ClientResponse } from "./_client_response.ts";
+import type { QueryInit, QueryStyle } from "./_client_url.ts";
+
+/** Milliseconds for each phase of a request. */
+export interface ClientTimeouts {
+  /** Waiting for a place in the pool. @default no limit */
+  pool?: number;
+  /** Making a connection, its name looked up. @default 10 s */
+  connect?: number;
+  /** From the request sent to the head of the response. @default no limit */
+  response?: number;
+  /** Between two pieces of a body, either way. @default no limit */
+  idle?: number;
+  /** From the call to the end of the body. @default no limit */
+  total?: number;
+}
+
+/** Who one is, to the server. Redirects to another origin do not tell it. */
+export type ClientAuth =
+  | { readonly basic: readonly [user: string, password: string] }
+  | { readonly bearer: string };
+
+/** What can be said for one request and for all of a client. */
+export interface ClientSettings {
+  /** Header fields; those of a request go before those of its client. */
+  headers?: HeadersInit;
+  /** Added to the query of the URL. */
+  query?: QueryInit;
+  /** How lists in `query` are written. @default {"repeat"} */
+  queryStyle?: QueryStyle;
+  /** Sends `Authorization`. */
+  auth?: ClientAuth;
+  /** What relative URLs are resolved against. */
+  base?: string | URL;
+  /** For each phase, or a number for `total`. */
+  timeout?: number | ClientTimeouts;
+  /** Follows redirects, gives them to the caller, or rejects. @default {"follow"} */
+  redirect?: RequestRedirect;
+  /** Redirects followed at most. @default {20} */
+  maxRedirects?: number;
+  /** Bytes of a response's body, before and after decoding. @default no limit */
+  maxResponseSize?: number;
+  /** Asks for gzip, deflate and br, and decodes them (and zstd). @default {true} */
+  decompress?: boolean;
+  /** Rejects with a `StatusError` unless the status is 2xx. @default {false} */
+  throwOnStatus?: boolean;
+  /** Path of a Unix socket to connect to, whatever the host of the URL. */
+  unix?: string;
+}
+
+/** What can be said of one request: fetch's own options and more. */
+export interface ClientInit extends ClientSettings {
+  /** @default {"GET"} */
+  method?: string;
+  /** Streams and iterables are sent piece by piece, as the server takes them. */
+  body?: ClientBody | null;
+  /** Gives the request up at any moment; it rejects with the signal's reason. */
+  signal?: AbortSignal | null;
+  /** An object, sent as application/x-www-form-urlencoded. */
+  form?: QueryInit;
+  /** A value, sent as JSON. */
+  json?: unknown;
+  /** Anything, for middleware: its third argument. */
+  state?: unknown;
+  /** Sending never waits for the response, nor the other way round. */
+  duplex?: "half";
+  /** Nothing is cached here: `"force-cache"` and the like are refused. */
+  cache?: RequestCache;
+  /** Without meaning outside a browser. */
+  credentials?: RequestCredentials;
+  /** Without meaning outside a browser. */
+  keepalive?: boolean;
+  /** Without meaning outside a browser. */
+  mode?: RequestMode;
+  /** Without meaning outside a browser. */
+  priority?: "auto" | "high" | "low";
+  /** Without meaning outside a browser. */
+  referrer?: string;
+  /** Without meaning outside a browser. */
+  referrerPolicy?: ReferrerPolicy;
+  /** Without meaning outside a browser. */
+  window?: null;
+}
+
+/** How many connections there may be. */
+export interface PoolOptions {
+  /** To one origin. @default {16} */
+  perHost?: number;
+  /** In all. @default {1024} */
+  total?: number;
+  /** Requests that may wait for a place. @default {65_536} */
+  queue?: number;
+  /** Milliseconds that an unused connection is kept. @default 30 s */
+  idleTimeout?: number;
+}
+
+/**
+ * Something around every request: it may look at it, change it, answer it by
+ * itself, and call `next` as often as it likes.
+ */
+export type ClientMiddleware = (
+  request: Request,
+  next: (request: Request) => Promise<ClientResponse>,
+  state: unknown,
+) => Promise<ClientResponse>;
+
+/** What a client does with every request. */
+export interface ClientOptions extends ClientSettings {
+  /** How many connections there may be. */
+  pool?: PoolOptions;
+  /** Address of this machine to connect from. */
+  localAddress?: string;
+  /** Around every request, the first one outermost. */
+  use?: readonly ClientMiddleware[];
+}
