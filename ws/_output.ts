@@ -8,9 +8,14 @@ import {
   writeText,
 } from "./_frame_writer.ts";
 
-/** Small frames are written one behind another into a slab of this size. */
-const SLAB = 16 * 1024;
-/** Slabs kept for the next socket that has something to say. */
+/**
+ * Sizes of the slabs that frames are written into, one behind another: room
+ * for a payload that is a power of two, and some heads.
+ */
+const SLABS = [16 * 1024 + 64, 64 * 1024 + 64];
+/** A larger frame has a buffer of its own. */
+const LARGEST = SLABS[SLABS.length - 1];
+/** Slabs of a size kept for the next socket that has something to say. */
 const MAX_POOL = 64;
 /**
  * Microtasks without another frame after which the frames leave: as many as
@@ -18,8 +23,14 @@ const MAX_POOL = 64;
  */
 const QUIET = 3;
 
-const pool: Uint8Array[] = [];
+const pools: Uint8Array[][] = SLABS.map(() => []);
 const now: Promise<void> = Promise.resolve();
+
+/** Bytes that wait, and the slab they are in, when they are in one. */
+interface Chunk {
+  readonly bytes: Uint8Array;
+  readonly slab: Uint8Array | undefined;
+}
 
 /**
  * Frames on their way to a transport. Those of one turn of the event loop,
@@ -30,10 +41,9 @@ export class Output {
   readonly #transport: Transport;
   readonly #highWaterMark: number;
   readonly #masked: boolean;
-  /** What is complete and waits, in order; behind it the slab's part. */
-  #chunks: Uint8Array[] = [];
+  /** What waits, in order; behind it what the slab holds. */
+  #chunks: Chunk[] = [];
   #slab: Uint8Array | undefined;
-  #start = 0;
   #end = 0;
   /** The slab that the transport keeps until its drain. */
   #kept: Uint8Array | undefined;
@@ -66,53 +76,42 @@ export class Output {
   text(text: string): void {
     if (this.#over || this.#ending) return;
     const room = textRoom(text);
-    if (room > SLAB) {
+    if (room > LARGEST) {
       this.#add(encodeText(text, this.#masked));
     } else {
       const slab = this.#room(room);
-      const end = writeText(slab, this.#end, text, this.#masked);
-      this.#queued += end - this.#end;
-      this.#end = end;
-      this.#schedule();
+      this.#took(writeText(slab, this.#end, text, this.#masked));
     }
   }
 
   frame(first: number, payload: Uint8Array): void {
     if (this.#over || this.#ending) return;
     const room = MAX_HEAD + payload.byteLength;
-    if (room > SLAB) {
+    if (room > LARGEST) {
       this.#add(encodeFrame(first, payload, this.#masked));
     } else {
       const slab = this.#room(room);
-      const end = writeFrame(slab, this.#end, first, payload, this.#masked);
-      this.#queued += end - this.#end;
-      this.#end = end;
-      this.#schedule();
+      this.#took(writeFrame(slab, this.#end, first, payload, this.#masked));
     }
   }
 
   /** Hands on what is queued, as far as the kernel takes it. */
   flush(): void {
     if (this.#over || this.#blocked) return;
-    this.#part();
+    this.#leaveSlab();
     const chunks = this.#chunks;
     for (let i = 0; i < chunks.length; i++) {
-      const chunk = chunks[i];
-      this.#queued -= chunk.byteLength;
-      if (!this.#transport.write(chunk)) {
+      const { bytes, slab } = chunks[i];
+      this.#queued -= bytes.byteLength;
+      if (!this.#transport.write(bytes)) {
         this.#blocked = true;
-        // A slab with a part still to come is not for others any more.
-        if (i === chunks.length - 1) this.#kept = this.#slab;
-        this.#slab = undefined;
+        this.#kept = slab;
         chunks.splice(0, i + 1);
         return;
       }
+      recycle(slab);
     }
     chunks.length = 0;
-    if (this.#slab !== undefined) {
-      recycle(this.#slab);
-      this.#slab = undefined;
-    }
     if (this.#ending) {
       this.#over = true;
       this.#transport.end();
@@ -129,10 +128,8 @@ export class Output {
   /** To be called from the transport's `drain`. */
   drained(): void {
     this.#blocked = false;
-    if (this.#kept !== undefined) {
-      recycle(this.#kept);
-      this.#kept = undefined;
-    }
+    recycle(this.#kept);
+    this.#kept = undefined;
     this.flush();
   }
 
@@ -144,32 +141,37 @@ export class Output {
     this.#queued = 0;
   }
 
-  #add(chunk: Uint8Array): void {
-    this.#part();
-    this.#chunks.push(chunk);
-    this.#queued += chunk.byteLength;
+  #add(bytes: Uint8Array): void {
+    this.#leaveSlab();
+    this.#chunks.push({ bytes, slab: undefined });
+    this.#queued += bytes.byteLength;
     this.#schedule();
   }
 
   /** A slab with that much room behind `#end`. */
   #room(size: number): Uint8Array {
-    if (this.#slab !== undefined && SLAB - this.#end >= size) {
-      return this.#slab;
-    }
-    this.flush();
     if (this.#slab !== undefined) {
-      // Blocked: it waits among the chunks, which own it from now on.
-      this.#part();
+      if (this.#slab.byteLength - this.#end >= size) return this.#slab;
+      this.flush();
+      this.#leaveSlab();
     }
-    this.#start = this.#end = 0;
-    return this.#slab = pool.pop() ?? new Uint8Array(SLAB);
+    this.#end = 0;
+    const at = size <= SLABS[0] ? 0 : 1;
+    return this.#slab = pools[at].pop() ?? new Uint8Array(SLABS[at]);
   }
 
-  /** Moves what the slab holds to the chunks. */
-  #part(): void {
-    if (this.#slab === undefined || this.#end === this.#start) return;
-    this.#chunks.push(this.#slab.subarray(this.#start, this.#end));
-    this.#start = this.#end;
+  #took(end: number): void {
+    this.#queued += end - this.#end;
+    this.#end = end;
+    this.#schedule();
+  }
+
+  /** Puts what the slab holds behind what waits; another is used after it. */
+  #leaveSlab(): void {
+    const slab = this.#slab;
+    if (slab === undefined) return;
+    this.#chunks.push({ bytes: slab.subarray(0, this.#end), slab });
+    this.#slab = undefined;
   }
 
   #schedule(): void {
@@ -193,6 +195,8 @@ export class Output {
   };
 }
 
-function recycle(slab: Uint8Array): void {
+function recycle(slab: Uint8Array | undefined): void {
+  if (slab === undefined) return;
+  const pool = pools[slab.byteLength === SLABS[0] ? 0 : 1];
   if (pool.length < MAX_POOL) pool.push(slab);
 }

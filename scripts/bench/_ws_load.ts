@@ -1,6 +1,6 @@
 // Load for a WebSocket echo server: sockets that keep `depth` messages under
 // way each, written as bytes so that this side costs as little as may be.
-//   node ws_load.ts PORT CONNECTIONS DEPTH SIZE SECONDS [text|binary]
+//   _ws_load.ts PORT CONNECTIONS DEPTH SIZE SECONDS [text|binary]
 import { connect } from "node:net";
 import process from "node:process";
 
