@@ -1,6 +1,6 @@
 import { ClosedError, NetError } from "./errors.ts";
 import { Ring } from "./_ring.ts";
-import { refuseWait, Waiters } from "./_waiters.ts";
+import { refuseWait, Waiter, Waiters } from "./_waiters.ts";
 import type { MaybePromise, Source, Wait } from "./types.ts";
 
 /** Messages given to a Web Stream in one pull. */
@@ -8,6 +8,9 @@ const PULL_BATCH = 16;
 
 /** Pending receives past which another one is refused. */
 const MAX_RECEIVERS = 65_536;
+
+/** Messages that weigh less than one on the average, past which it is full. */
+const MAX_LIGHT = 65_536;
 
 export interface InboxOptions<T> {
   /** Weight of a message. @default {() => 1} */
@@ -46,7 +49,9 @@ export class Inbox<T> implements Source<T> {
   #failed = false;
   #error: unknown;
   #stream: ReadableStream<T> | undefined;
+  /** Set while the stream can still be given something. */
   #controller: ReadableStreamDefaultController<T> | undefined;
+  #pulling = false;
 
   constructor(options: InboxOptions<T>) {
     this.#size = options.size;
@@ -73,6 +78,17 @@ export class Inbox<T> implements Source<T> {
     return this.#full;
   }
 
+  /** Whether it holds as much as it may at this moment. */
+  get brimming(): boolean {
+    return this.#fill >= this.#high || this.#crowded;
+  }
+
+  /** Messages may weigh nothing: their number is bounded all the same. */
+  get #crowded(): boolean {
+    const { length } = this.#queue;
+    return length >= MAX_LIGHT && length > this.#fill;
+  }
+
   /** Whether somebody waits for a message right now. */
   get awaited(): boolean {
     return this.#receivers.size > 0;
@@ -83,8 +99,11 @@ export class Inbox<T> implements Source<T> {
     return this.#ended;
   }
 
-  /** Takes a message in; `false` tells the producer to hold until `onRoom`. */
-  push(message: T): boolean {
+  /**
+   * Takes a message in; `false` tells the producer to hold until `onRoom`.
+   * `weight` is for those who have measured it already.
+   */
+  push(message: T, weight?: number): boolean {
     if (this.#ended) return false;
     const receiver = this.#receivers.shift();
     if (receiver !== undefined) {
@@ -95,16 +114,21 @@ export class Inbox<T> implements Source<T> {
     if (this.#size === undefined) {
       this.#fill++;
     } else {
-      const size = this.#size(message);
-      this.#sizes!.push(size);
-      this.#fill += size;
+      weight ??= this.#size(message);
+      this.#sizes!.push(weight);
+      this.#fill += weight;
     }
-    if (this.#fill >= this.#high) this.#full = true;
+    if (this.brimming) this.#full = true;
     return !this.#full;
   }
 
   /** Puts a message back in front, e.g. the rest of one that was split. */
   unshift(message: T): void {
+    const receiver = this.#receivers.shift();
+    if (receiver !== undefined) {
+      receiver.resolve(message);
+      return;
+    }
     this.#queue.unshift(message);
     if (this.#size === undefined) {
       this.#fill++;
@@ -134,80 +158,145 @@ export class Inbox<T> implements Source<T> {
     } else {
       this.#receivers.resolveAll(undefined);
     }
+    this.#tellStream();
   }
 
   /** Ends it now: what is queued is dropped, receives reject with the error. */
   destroy(error: unknown): void {
-    if (this.#ended && this.#queue.length === 0) return;
+    if (this.#ended && this.#queue.length === 0) {
+      if (this.#failed) this.#controller?.error(this.#error);
+      return;
+    }
     this.#ended = true;
     this.#failed = true;
     this.#error = error;
-    this.#clear();
+    this.#queue.clear();
+    this.#sizes?.clear();
+    this.#fill = 0;
     this.#receivers.rejectAll(error);
     this.#controller?.error(error);
+    this.#controller = undefined;
   }
 
   receive(options?: Wait): MaybePromise<T | undefined> {
-    if (this.#stream !== undefined) {
-      throw new TypeError(
-        "Cannot receive: this source is read through its readable",
-      );
+    if (this.#stream !== undefined) throw readElsewhere();
+    if (options !== undefined) {
+      const refused = refuseWait(options);
+      if (refused !== undefined) return refused;
     }
-    return refuseWait(options) ?? this.#next(options);
+    return this.#next(options);
   }
 
   #next(options?: Wait): MaybePromise<T | undefined> {
-    if (this.#queue.length > 0) return this.#take();
-    if (this.#onWait !== undefined && !this.#ended) {
-      this.#onWait();
-      if (this.#queue.length > 0) return this.#take();
-    }
+    const message = this.#poll();
+    if (message !== undefined) return message;
     if (this.#ended) {
       return this.#failed ? Promise.reject(this.#error) : undefined;
     }
-    if (this.#receivers.size >= MAX_RECEIVERS) {
-      return Promise.reject(
-        new NetError(`Cannot receive: ${MAX_RECEIVERS} calls wait already`, {
-          code: "ERR_TOO_MANY_WAITERS",
-        }),
-      );
-    }
+    const refused = this.#refuse();
+    if (refused !== undefined) return Promise.reject(refused);
     return this.#receivers.add(undefined, options);
+  }
+
+  /** A message that is there, or that the producer has at hand. */
+  #poll(): T | undefined {
+    if (this.#queue.length > 0) return this.#take();
+    if (this.#onWait === undefined || this.#ended) return undefined;
+    this.#onWait();
+    return this.#queue.length > 0 ? this.#take() : undefined;
+  }
+
+  #refuse(): NetError | undefined {
+    if (this.#receivers.size < MAX_RECEIVERS) return undefined;
+    return new NetError(`Cannot receive: ${MAX_RECEIVERS} calls wait already`, {
+      code: "ERR_TOO_MANY_WAITERS",
+    });
   }
 
   #take(): T {
     const message = this.#queue.shift() as T;
-    this.#fill -= this.#sizes === undefined ? 1 : this.#sizes.shift()!;
-    if (this.#full && this.#fill <= this.#low) {
+    if (this.#sizes === undefined) {
+      this.#fill--;
+    } else {
+      const weight = this.#sizes.shift()!;
+      // Sums of fractions drift: an empty queue weighs exactly nothing.
+      this.#fill = this.#queue.length === 0 ? 0 : this.#fill - weight;
+    }
+    if (this.#full && this.#fill <= this.#low && !this.#crowded) {
       this.#full = false;
       this.#onRoom?.();
     }
     return message;
   }
 
-  #clear(): void {
-    this.#queue.clear();
+  #takeAll(first: T): readonly T[] {
+    const list = [first];
+    if (this.#queue.length === 0) return list;
+    this.#queue.drainInto(list);
     this.#sizes?.clear();
     this.#fill = 0;
-  }
-
-  #drainInto(list: T[]): T[] {
-    for (let n = this.#queue.length; n > 0; n--) list.push(this.#take());
+    if (this.#full) {
+      this.#full = false;
+      this.#onRoom?.();
+    }
     return list;
   }
 
   batches(): AsyncIterable<readonly T[]> {
     return {
       [Symbol.asyncIterator]: () =>
-        iterate(
-          () => this.receive(),
-          (first) => this.#drainInto([first]) as readonly T[],
-        ),
+        this.#iterate<readonly T[]>((first) => this.#takeAll(first)),
     };
   }
 
   [Symbol.asyncIterator](): AsyncIterator<T> {
-    return iterate(() => this.receive(), (message) => message);
+    return this.#iterate<T>((message) => message);
+  }
+
+  /** Leaving the loop leaves the inbox open, and what is in it there. */
+  #iterate<R>(map: (message: T) => R): AsyncIterator<R> {
+    let over = false;
+    const waiting: Waiter<T | undefined, undefined>[] = [];
+    const settle = (message: T | undefined): IteratorResult<R> => {
+      if (message !== undefined) return { value: map(message), done: false };
+      over = true;
+      return { value: undefined, done: true };
+    };
+    const settleWaiting = (message: T | undefined): IteratorResult<R> => {
+      waiting.shift();
+      return settle(message);
+    };
+    const fail = (error: unknown): Promise<never> => {
+      over = true;
+      return Promise.reject(error);
+    };
+    return {
+      next: (): Promise<IteratorResult<R>> => {
+        if (over) return Promise.resolve({ value: undefined, done: true });
+        if (this.#stream !== undefined) return fail(readElsewhere());
+        const message = this.#poll();
+        if (message !== undefined || (this.#ended && !this.#failed)) {
+          return Promise.resolve(settle(message));
+        }
+        if (this.#failed) return fail(this.#error);
+        const refused = this.#refuse();
+        if (refused !== undefined) return fail(refused);
+        const waiter = new Waiter<T | undefined, undefined>(undefined);
+        waiting.push(waiter);
+        this.#receivers.enter(waiter);
+        return waiter.promise.then(settleWaiting, fail);
+      },
+      return: (): Promise<IteratorResult<R>> => {
+        over = true;
+        // A `next` that waits would take a message that nobody looks at.
+        for (const waiter of waiting) {
+          if (!waiter.queued) continue;
+          this.#receivers.withdraw(waiter);
+          waiter.resolve(undefined);
+        }
+        return Promise.resolve({ value: undefined, done: true });
+      },
+    };
   }
 
   get readable(): ReadableStream<T> {
@@ -218,15 +307,22 @@ export class Inbox<T> implements Source<T> {
       this.#stream = new ReadableStream<T>({
         start: (controller) => {
           this.#controller = controller;
+          this.#tellStream();
         },
         pull: (controller) => {
           const first = this.#next();
-          if (first instanceof Promise) {
-            return first.then((message) => this.#feed(controller, message));
+          if (!(first instanceof Promise)) {
+            this.#feed(controller, first);
+            return;
           }
-          this.#feed(controller, first);
+          this.#pulling = true;
+          return first.then((message) => {
+            this.#pulling = false;
+            this.#feed(controller, message);
+          });
         },
         cancel: (reason) => {
+          this.#controller = undefined;
           if (this.#onCancel !== undefined) this.#onCancel(reason);
           else this.destroy(reason ?? new ClosedError("Reading was cancelled"));
         },
@@ -240,6 +336,8 @@ export class Inbox<T> implements Source<T> {
     controller: ReadableStreamDefaultController<T>,
     first: T | undefined,
   ): void {
+    // Cancelled in the meantime.
+    if (this.#controller === undefined) return;
     if (first === undefined) {
       this.#controller = undefined;
       controller.close();
@@ -249,37 +347,24 @@ export class Inbox<T> implements Source<T> {
     for (let n = 1; n < PULL_BATCH && this.#queue.length > 0; n++) {
       controller.enqueue(this.#take());
     }
+    this.#tellStream();
+  }
+
+  /** Ends the stream as soon as that takes nothing from its reader. */
+  #tellStream(): void {
+    const controller = this.#controller;
+    if (controller === undefined || !this.#ended) return;
+    if (this.#pulling || this.#queue.length > 0) return;
+    if (!this.#failed) controller.close();
+    // To fail it now would drop what it holds: then the next pull does.
+    else if (controller.desiredSize === 0) controller.error(this.#error);
+    else return;
+    this.#controller = undefined;
   }
 }
 
-/** An iterator over a receiving function; leaving the loop leaves it open. */
-function iterate<M, T>(
-  receive: () => MaybePromise<M | undefined>,
-  map: (message: M) => T,
-): AsyncIterator<T> {
-  let over = false;
-  const settle = (message: M | undefined): IteratorResult<T> => {
-    if (message !== undefined && !over) {
-      return { value: map(message), done: false };
-    }
-    over = true;
-    return { value: undefined, done: true };
-  };
-  return {
-    next(): Promise<IteratorResult<T>> {
-      if (over) return Promise.resolve({ value: undefined, done: true });
-      try {
-        const message = receive();
-        return message instanceof Promise
-          ? message.then(settle)
-          : Promise.resolve(settle(message));
-      } catch (error) {
-        return Promise.reject(error);
-      }
-    },
-    return(): Promise<IteratorResult<T>> {
-      over = true;
-      return Promise.resolve({ value: undefined, done: true });
-    },
-  };
+function readElsewhere(): TypeError {
+  return new TypeError(
+    "Cannot receive: this source is read through its readable",
+  );
 }

@@ -1,5 +1,6 @@
 import { NetError } from "./errors.ts";
 import { refuseWait, Waiters } from "./_waiters.ts";
+import type { Waiter } from "./_waiters.ts";
 import type { MaybePromise, Wait } from "./types.ts";
 
 /** Pending sends past which another one is refused. */
@@ -8,9 +9,9 @@ const MAX_SENDERS = 65_536;
 export interface OutboxOptions<T> {
   /** Whether the next message has to wait. */
   full: () => boolean;
-  /** Takes a message over for good. */
-  accept: (message: T) => void;
-  /** Weight of a message. @default {() => 1} */
+  /** Takes a message over for good; `weight` is what `send` was told. */
+  accept: (message: T, weight?: number) => void;
+  /** Weight of a message that `send` was not told of. @default {() => 1} */
   size?: (message: T) => number;
   /** Weight of the messages that may wait. @default {Infinity} */
   maxPending?: () => number;
@@ -32,8 +33,8 @@ export class Outbox<T> {
 
   constructor(options: OutboxOptions<T>) {
     this.#options = options;
-    this.#senders = new Waiters("send", (message) => {
-      this.#pending -= this.#size(message);
+    this.#senders = new Waiters("send", (sender) => {
+      this.#leave(sender);
       this.#tellDrained();
     });
   }
@@ -52,41 +53,60 @@ export class Outbox<T> {
     return this.#closed;
   }
 
-  send(message: T, wait?: Wait): MaybePromise<boolean> {
-    const refused = refuseWait(wait);
-    if (refused !== undefined) return refused;
+  send(message: T, wait?: Wait, weight?: number): MaybePromise<boolean> {
+    if (wait !== undefined) {
+      const refused = refuseWait(wait);
+      if (refused !== undefined) return refused;
+    }
     if (this.#closed) return false;
     const { full, accept, maxPending, onOverflow } = this.#options;
     if (this.#senders.size === 0 && !full()) {
-      accept(message);
+      accept(message, weight);
       return true;
     }
-    const pending = this.#pending + this.#size(message);
+    weight ??= this.#options.size?.(message) ?? 1;
+    const pending = this.#pending + weight;
     if (maxPending !== undefined && pending > maxPending()) {
       onOverflow?.();
       return false;
     }
     if (this.#senders.size >= MAX_SENDERS) {
       return Promise.reject(
-        new NetError(`Cannot send: ${MAX_SENDERS} calls wait already`, {
-          code: "ERR_TOO_MANY_WAITERS",
-        }),
+        new NetError(
+          `Cannot send: ${MAX_SENDERS} calls wait already; await what send gives`,
+          { code: "ERR_TOO_MANY_WAITERS" },
+        ),
       );
     }
     this.#pending = pending;
-    return this.#senders.add(message, wait);
+    return this.#senders.add(message, wait, weight);
   }
 
   /** Lets in who waits, as far as there is room. */
   admit(): void {
-    const { full, accept } = this.#options;
-    while (this.#senders.size > 0 && !full()) {
-      const sender = this.#senders.shift()!;
-      this.#pending -= this.#size(sender.value);
-      accept(sender.value);
-      sender.resolve(true);
-    }
+    const { full } = this.#options;
+    while (this.#senders.size > 0 && !full()) this.#next();
     this.#tellDrained();
+  }
+
+  /** Lets the first in line in, room or not: its message is wanted now. */
+  hand(): void {
+    if (this.#senders.size === 0) return;
+    this.#next();
+    this.#tellDrained();
+  }
+
+  #next(): void {
+    const sender = this.#senders.shift()!;
+    this.#leave(sender);
+    this.#options.accept(sender.value, sender.weight);
+    sender.resolve(true);
+  }
+
+  #leave(sender: Waiter<boolean, T>): void {
+    // Sums of fractions drift: nobody waiting is exactly nothing.
+    if (this.#senders.size === 0) this.#pending = 0;
+    else this.#pending -= sender.weight;
   }
 
   /** Resolves once nobody waits any more: all let in, given up or closed. */
@@ -107,9 +127,5 @@ export class Outbox<T> {
     this.#pending = 0;
     this.#senders.resolveAll(false);
     this.#tellDrained();
-  }
-
-  #size(message: T): number {
-    return this.#options.size === undefined ? 1 : this.#options.size(message);
   }
 }

@@ -36,6 +36,19 @@ export class Ring<T> {
     return this.#length === 0 ? undefined : this.#items[this.#head];
   }
 
+  /** Moves all items, in order, to the end of a list. */
+  drainInto(list: T[]): void {
+    const items = this.#items;
+    const mask = items.length - 1;
+    for (let i = 0; i < this.#length; i++) {
+      const at = (this.#head + i) & mask;
+      list.push(items[at] as T);
+      items[at] = undefined;
+    }
+    this.#head = 0;
+    this.#length = 0;
+  }
+
   clear(): void {
     this.#items = new Array(8);
     this.#head = 0;

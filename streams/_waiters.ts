@@ -2,7 +2,7 @@ import { TimeoutError } from "./errors.ts";
 import type { Wait } from "./types.ts";
 
 /** Longest delay a timer takes; past it runtimes fire at once. */
-const MAX_TIMEOUT = 2 ** 31 - 1;
+export const MAX_TIMEOUT = 2 ** 31 - 1;
 
 /**
  * Refuses a wait that makes no sense, and one whose signal has aborted.
@@ -31,11 +31,16 @@ export class Waiter<R, V> {
   #signal: AbortSignal | undefined;
   #onAbort: (() => void) | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** What it weighs, in whatever the line counts. */
+  readonly weight: number;
+  /** Whether it still stands in line. */
+  queued = false;
   previous: Waiter<R, V> | undefined;
   next: Waiter<R, V> | undefined;
 
-  constructor(value: V) {
+  constructor(value: V, weight = 1) {
     this.value = value;
+    this.weight = weight;
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -90,13 +95,13 @@ export class Waiter<R, V> {
 /** Pending calls in order of arrival; any one can be withdrawn in O(1). */
 export class Waiters<R, V = undefined> {
   readonly #what: string;
-  readonly #onGiveUp: ((value: V) => void) | undefined;
+  readonly #onGiveUp: ((waiter: Waiter<R, V>) => void) | undefined;
   #first: Waiter<R, V> | undefined;
   #last: Waiter<R, V> | undefined;
   #size = 0;
 
   /** `what` names the call in errors; `onGiveUp` hears of withdrawn ones. */
-  constructor(what: string, onGiveUp?: (value: V) => void) {
+  constructor(what: string, onGiveUp?: (waiter: Waiter<R, V>) => void) {
     this.#what = what;
     this.#onGiveUp = onGiveUp;
   }
@@ -105,25 +110,31 @@ export class Waiters<R, V = undefined> {
     return this.#size;
   }
 
-  /** The value that the first in line holds. */
-  peek(): V | undefined {
-    return this.#first?.value;
+  add(value: V, options?: Wait, weight?: number): Promise<R> {
+    const waiter = new Waiter<R, V>(value, weight);
+    this.enter(waiter, options);
+    return waiter.promise;
   }
 
-  add(value: V, options?: Wait): Promise<R> {
-    const waiter = new Waiter<R, V>(value);
+  /** Puts a pending call at the end of the line. */
+  enter(waiter: Waiter<R, V>, options?: Wait): void {
+    waiter.queued = true;
     waiter.previous = this.#last;
     if (this.#last === undefined) this.#first = waiter;
     else this.#last.next = waiter;
     this.#last = waiter;
     this.#size++;
     if (options !== undefined) {
-      waiter.limit(options, this.#what, (given) => {
-        this.#remove(given);
-        this.#onGiveUp?.(given.value);
+      waiter.limit(options, this.#what, () => {
+        this.withdraw(waiter);
+        this.#onGiveUp?.(waiter);
       });
     }
-    return waiter.promise;
+  }
+
+  /** Takes one out, wherever it stands; the caller settles it. */
+  withdraw(waiter: Waiter<R, V>): void {
+    if (waiter.queued) this.#remove(waiter);
   }
 
   /** Takes the first in line out; the caller settles it. */
@@ -151,6 +162,7 @@ export class Waiters<R, V = undefined> {
     if (waiter.next === undefined) this.#last = waiter.previous;
     else waiter.next.previous = waiter.previous;
     waiter.previous = waiter.next = undefined;
+    waiter.queued = false;
     this.#size--;
   }
 }

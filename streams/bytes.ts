@@ -1,8 +1,9 @@
 import { collect } from "./to_readable.ts";
 
 /**
- * All the bytes of a string, bytes, a `Blob`, a `Response`, a stream, an
- * (async) iterable or a source.
+ * All the bytes of whatever `toReadable` takes: a string, bytes, a `Blob`,
+ * `FormData`, `URLSearchParams`, a `Request` or `Response`, a stream, an
+ * (async) iterable or a source. What it gives is a copy of its own.
  *
  * @example
  * ```ts

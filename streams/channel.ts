@@ -3,6 +3,7 @@ import { SizeLimitError } from "./errors.ts";
 import { Inbox } from "./_inbox.ts";
 import { Outbox } from "./_outbox.ts";
 import { refuseWait } from "./_waiters.ts";
+import { checkCapacity, weigh } from "./_checks.ts";
 import type {
   CloseInfo,
   MaybePromise,
@@ -20,7 +21,7 @@ export interface ChannelOptions<T> {
    * @default {16}
    */
   capacity?: number;
-  /** Measures a message. @default {() => 1} */
+  /** Measures a message: 0 or more. @default {() => 1} */
   size?: (message: T) => number;
   /**
    * What a send does when the channel is full: `"wait"`, `"drop-oldest"`,
@@ -59,6 +60,7 @@ export class Channel<T> implements Source<T>, Sink<T>, AsyncDisposable {
   readonly #outbox: Outbox<T>;
   readonly #capacity: number;
   readonly #overflow: Overflow;
+  readonly #size: ((message: T) => number) | undefined;
   #writable: WritableStream<T> | undefined;
   #dropped = 0;
   #settle!: (info: CloseInfo) => void;
@@ -68,11 +70,7 @@ export class Channel<T> implements Source<T>, Sink<T>, AsyncDisposable {
   /** Makes an open, empty channel. */
   constructor(options: ChannelOptions<T> = {}) {
     const { capacity = 16, size, overflow = "wait" } = options;
-    if (typeof capacity !== "number" || !(capacity >= 0)) {
-      throw new RangeError(
-        `Cannot make a channel: capacity must be 0 or more: ${capacity}`,
-      );
-    }
+    checkCapacity(capacity, "channel");
     if (!POLICIES.includes(overflow)) {
       throw new TypeError(
         `Cannot make a channel: no such overflow policy: ${overflow}`,
@@ -80,6 +78,7 @@ export class Channel<T> implements Source<T>, Sink<T>, AsyncDisposable {
     }
     this.#capacity = capacity;
     this.#overflow = overflow;
+    this.#size = size;
     this.closed = new Promise((resolve) => {
       this.#settle = resolve;
     });
@@ -87,12 +86,13 @@ export class Channel<T> implements Source<T>, Sink<T>, AsyncDisposable {
       size,
       high: capacity,
       onRoom: () => this.#outbox.admit(),
+      // With no room of its own a send waits for exactly this.
+      onWait: () => this.#outbox.hand(),
       onCancel: (reason) => this.destroy(reason),
     });
     this.#outbox = new Outbox<T>({
-      size,
-      full: () => this.#inbox.fill >= capacity && !this.#inbox.awaited,
-      accept: (message) => void this.#inbox.push(message),
+      full: () => this.#full(),
+      accept: (message, weight) => void this.#inbox.push(message, weight),
     });
   }
 
@@ -108,10 +108,7 @@ export class Channel<T> implements Source<T>, Sink<T>, AsyncDisposable {
 
   /** The next message; `undefined` once it is closed and empty. */
   receive(options?: Wait): MaybePromise<T | undefined> {
-    const message = this.#inbox.receive(options);
-    // With no room of its own a send waits for exactly this.
-    if (this.#outbox.waiting > 0) this.#outbox.admit();
-    return message;
+    return this.#inbox.receive(options);
   }
 
   /** All that is queued at a time. */
@@ -131,15 +128,12 @@ export class Channel<T> implements Source<T>, Sink<T>, AsyncDisposable {
 
   /** Sends a message: `true` when taken, `false` when closed. */
   send(message: T, options?: Wait): MaybePromise<boolean> {
-    if (message === undefined) {
-      return Promise.reject(
-        new TypeError("Cannot send: undefined is the end, not a message"),
-      );
-    }
+    const weight = weigh(this.#size, message);
+    if (typeof weight !== "number") return weight;
     if (this.#overflow === "wait" || this.#outbox.closed || !this.#full()) {
-      return this.#outbox.send(message, options);
+      return this.#outbox.send(message, options, weight);
     }
-    return refuseWait(options) ?? this.#shed(message);
+    return refuseWait(options) ?? this.#shed(message, weight);
   }
 
   /** The sending half as a Web Stream; closing it closes the channel. */
@@ -173,10 +167,10 @@ export class Channel<T> implements Source<T>, Sink<T>, AsyncDisposable {
   }
 
   #full(): boolean {
-    return this.#inbox.fill >= this.#capacity && !this.#inbox.awaited;
+    return this.#inbox.brimming && !this.#inbox.awaited;
   }
 
-  #shed(message: T): boolean {
+  #shed(message: T, weight: number): boolean {
     if (this.#overflow === "drop-newest") {
       this.#dropped++;
       return true;
@@ -194,7 +188,7 @@ export class Channel<T> implements Source<T>, Sink<T>, AsyncDisposable {
     while (this.#full() && this.#inbox.drop() !== undefined) this.#dropped++;
     // Nothing to drop in a channel without room: then this one goes.
     if (this.#full()) this.#dropped++;
-    else this.#inbox.push(message);
+    else this.#inbox.push(message, weight);
     return true;
   }
 }

@@ -1,3 +1,8 @@
+import { Channel } from "./channel.ts";
+import { BaseDuplex } from "./_duplex.ts";
+import { PulledSource } from "./from.ts";
+import { Stop } from "./_stop.ts";
+import { refuseWait } from "./_waiters.ts";
 import { ClosedError, TimeoutError } from "./errors.ts";
 import type { CloseInfo, MaybePromise, Sink, Source, Wait } from "./types.ts";
 
@@ -10,8 +15,8 @@ export interface ConnectOptions extends Wait {
   /**
    * What becomes of a sink that keeps the others waiting for longer than
    * `timeout` ms (0 when not given): `"wait"` for it (a `timeout` then ends
-   * the whole with a `TimeoutError`), `"drop"` the message for it, or
-   * `"close"` it.
+   * the whole with a `TimeoutError`), `"drop"` what comes until it has room
+   * again, or `"close"` it: it is destroyed with a `TimeoutError`.
    * @default {"wait"}
    */
   onSlow?: "wait" | "drop" | "close";
@@ -20,26 +25,31 @@ export interface ConnectOptions extends Wait {
 /** What sinks and sources may have besides `send` and `receive`. */
 interface Ending {
   readonly closed?: Promise<CloseInfo>;
-  closeWrite?(): Promise<void>;
+  closeWrite?(): MaybePromise<void>;
   close?(): MaybePromise<void>;
   destroy?(reason?: unknown): void;
 }
 
-/** One of the sinks that are fed. */
-interface Fed<T> {
-  readonly sink: Sink<T> & Ending;
-  open: boolean;
-  error?: unknown;
-}
+/** Messages moved without a pause before others get their turn. */
+const TURN = 256;
+/** How long a sink that refuses has to say why, in ms. */
+const GRACE = 100;
+const POLICIES: readonly string[] = ["wait", "drop", "close"];
+
+/** Why the pump stops when every sink has closed. */
+const EXHAUSTED: unique symbol = Symbol("exhausted");
+/** Why a send is withdrawn at once. */
+const SLOW: unique symbol = Symbol("slow");
 
 /**
  * Sends all that a source gives to one sink, or to each of many. The slowest
  * sink sets the pace, unless `onSlow` says otherwise. Resolves when the source
- * ends, or at once when no sink is open any more; rejects with what broke
- * either side, with the signal's reason, or with a `TimeoutError`.
+ * ends, or at once when no sink is open any more; rejects with what broke the
+ * source or the last sink, with the signal's reason, or with a `TimeoutError`.
  *
  * The sinks are closed with the source (half-closed where they can be), the
- * source with the last sink; an error is passed on to both.
+ * source with the last sink; an error is passed on to both. A message that
+ * was under way to a sink that closed is gone.
  *
  * @example
  * ```ts
@@ -56,114 +66,257 @@ export async function connect<T>(
   sink: Sink<T> | readonly Sink<T>[],
   options: ConnectOptions = {},
 ): Promise<void> {
-  const { closeSink = true, closeSource = true, signal } = options;
-  const sinks: Fed<T>[] = (Array.isArray(sink) ? sink : [sink]).map((sink) => ({
-    sink,
-    open: true,
-  }));
-  // Aborts the wait for a message: the last sink closed, or the caller did.
-  const stop = new AbortController();
-  const onAbort = () => stop.abort(signal!.reason);
+  const { onSlow = "wait", timeout, signal } = options;
+  if (!POLICIES.includes(onSlow)) {
+    throw new TypeError(`Cannot connect: no such onSlow policy: ${onSlow}`);
+  }
+  const refused = refuseWait({ timeout });
+  if (refused !== undefined) await refused;
+  const sinks = (Array.isArray(sink) ? sink : [sink]) as readonly Sink<T>[];
+  const joint = new Joint<T>(source, sinks, options);
+  const onAbort = () => joint.stop(signal!.reason);
   if (signal?.aborted) onAbort();
   else signal?.addEventListener("abort", onAbort, { once: true });
-  const lose = (fed: Fed<T>, error?: unknown) => {
-    if (!fed.open) return;
-    fed.open = false;
-    fed.error = error;
-    if (!sinks.some(({ open }) => open)) stop.abort(EXHAUSTED);
-  };
-  for (const fed of sinks) {
-    fed.sink.closed?.then(({ error }) => lose(fed, error));
-  }
-
   try {
-    await pump(source, sinks, lose, stop.signal, options);
-    if (closeSink) await Promise.all(sinks.map(({ sink }) => finish(sink)));
-  } catch (reason) {
-    const exhausted = reason === EXHAUSTED;
-    const error = exhausted ? sinks.find(({ error }) => error)?.error : reason;
-    if (closeSource) {
-      (source as Ending).destroy?.(
-        error ?? new ClosedError("Nobody receives any more"),
-      );
-    }
-    if (exhausted) {
-      // Sinks that closed in order leave nothing to tell.
-      if (error === undefined) return;
-    } else if (closeSink) {
-      for (const { sink } of sinks) sink.destroy?.(error);
-    }
-    throw error;
+    await joint.run();
   } finally {
     signal?.removeEventListener("abort", onAbort);
   }
 }
 
-/** Why the pump stops when every sink has closed. */
-const EXHAUSTED: unique symbol = Symbol("exhausted");
+/** Whether it takes a `Stop` for a signal. */
+function isOurs(end: unknown): boolean {
+  return end instanceof BaseDuplex || end instanceof PulledSource ||
+    (end as object).constructor === Channel;
+}
 
-async function pump<T>(
-  source: Source<T>,
-  sinks: readonly Fed<T>[],
-  lose: (fed: Fed<T>, error?: unknown) => void,
-  signal: AbortSignal,
-  options: ConnectOptions,
-): Promise<void> {
-  const { onSlow = "wait", timeout } = options;
-  const single = sinks.length === 1 ? sinks[0] : undefined;
-  const wait: Wait = { signal };
-  // A sink that may be passed over is waited for no longer than this.
-  const patience: Wait = {
-    signal,
-    timeout: timeout ?? (onSlow === "wait" ? undefined : 0),
-  };
-  for (;;) {
-    if (signal.aborted) throw signal.reason;
-    const received = source.receive(wait);
-    const message = received instanceof Promise ? await received : received;
-    if (message === undefined) return;
-    if (single !== undefined) {
-      const fed = feed(single, message, lose, patience, onSlow);
+/** One thing that stops: a signal for our own ends, and one for others. */
+class Brake {
+  readonly #stop = new Stop();
+  #controller: AbortController | undefined;
+
+  get aborted(): boolean {
+    return this.#stop.aborted;
+  }
+
+  get reason(): unknown {
+    return this.#stop.reason;
+  }
+
+  for(end: unknown): AbortSignal {
+    if (isOurs(end)) return this.#stop.signal;
+    this.#controller ??= new AbortController();
+    return this.#controller.signal;
+  }
+
+  abort(reason: unknown): void {
+    this.#stop.abort(reason);
+    this.#controller?.abort(reason);
+  }
+
+  /** Rejects when it stops for another reason than this one. */
+  failure(expected: unknown): Promise<never> {
+    return new Promise((_, reject) => {
+      this.#stop.addEventListener("abort", () => {
+        if (this.reason !== expected) reject(this.reason);
+      });
+    });
+  }
+}
+
+/** One of the sinks that are fed. */
+class Fed<T> {
+  readonly sink: Sink<T> & Ending;
+  readonly #patience: Wait;
+  readonly #onSlow: "wait" | "drop" | "close";
+  /** Withdraws a send that finds no room; made anew once it was used. */
+  #gate: Brake | undefined;
+  #instant: boolean;
+  open = true;
+  error: unknown;
+
+  constructor(sink: Sink<T>, brake: Brake, options: ConnectOptions) {
+    const { onSlow = "wait", timeout } = options;
+    this.sink = sink;
+    this.#onSlow = onSlow;
+    this.#patience = { signal: brake.for(sink), timeout };
+    this.#instant = onSlow !== "wait" && !(timeout! > 0);
+  }
+
+  /** Gives it a message: whether it is open, or a promise of that. */
+  feed(message: T, fail: (error: unknown) => void): MaybePromise<boolean> {
+    return this.#instant
+      ? this.#feedNow(message, fail)
+      : this.#feedPatiently(message);
+  }
+
+  #feedPatiently(message: T): MaybePromise<boolean> {
+    const sent = this.sink.send(message, this.#patience);
+    if (this.#onSlow === "wait" || typeof sent === "boolean") return sent;
+    return sent.catch((error) => {
+      if (!(error instanceof TimeoutError)) throw error;
+      if (this.#onSlow === "close") return this.#drop(error);
+      // From now on it is passed over, until it has room again.
+      this.#instant = true;
+      return true;
+    });
+  }
+
+  #feedNow(message: T, fail: (error: unknown) => void): boolean {
+    const gate = this.#gate ??= new Brake();
+    const sent = this.sink.send(message, { signal: gate.for(this.sink) });
+    if (typeof sent === "boolean") {
+      if (this.#patience.timeout! > 0) this.#instant = false;
+      return sent;
+    }
+    this.#gate = undefined;
+    gate.abort(SLOW);
+    sent.catch((error) => {
+      if (error !== SLOW) fail(error);
+    });
+    if (this.#onSlow === "drop") return true;
+    return this.#drop(
+      new TimeoutError("The sink was too slow for the others", {
+        phase: "send",
+      }),
+    );
+  }
+
+  #drop(error: TimeoutError): boolean {
+    this.error = error;
+    if (this.sink.destroy !== undefined) this.sink.destroy(error);
+    else void this.sink.close?.();
+    return false;
+  }
+}
+
+/** A source and its sinks, while they are joined. */
+class Joint<T> {
+  readonly #source: Source<T> & Ending;
+  readonly #sinks: readonly Fed<T>[];
+  readonly #closeSink: boolean;
+  readonly #closeSource: boolean;
+  // Ends the wait for a message: the last sink closed, or the caller did.
+  readonly #brake = new Brake();
+  #open: number;
+
+  constructor(
+    source: Source<T>,
+    sinks: readonly Sink<T>[],
+    options: ConnectOptions,
+  ) {
+    const { closeSink = true, closeSource = true } = options;
+    this.#source = source;
+    this.#closeSink = closeSink;
+    this.#closeSource = closeSource;
+    this.#sinks = sinks.map((sink) => new Fed(sink, this.#brake, options));
+    this.#open = sinks.length;
+    for (const fed of this.#sinks) {
+      fed.sink.closed?.then(({ error }) => this.#lose(fed, error));
+    }
+    if (this.#open === 0) this.stop(EXHAUSTED);
+  }
+
+  stop(reason: unknown): void {
+    this.#brake.abort(reason);
+  }
+
+  async run(): Promise<void> {
+    try {
+      await this.#pump();
+      if (this.#closeSink) {
+        await Promise.race([this.#finish(), this.#brake.failure(EXHAUSTED)]);
+      }
+    } catch (reason) {
+      this.#break(reason);
+    }
+  }
+
+  async #pump(): Promise<void> {
+    const source = this.#source;
+    const brake = this.#brake;
+    const wait: Wait = { signal: brake.for(source) };
+    for (let moved = 1;; moved++) {
+      if (brake.aborted) throw brake.reason;
+      const received = source.receive(wait);
+      const message = received instanceof Promise ? await received : received;
+      if (message === undefined) return;
+      const fed = this.#sinks.length === 1
+        ? this.#feed(this.#sinks[0], message)
+        : this.#feedAll(message);
       if (fed !== undefined) await fed;
-      continue;
+      // Both may be ready for ever: others want to run, too.
+      else if (moved % TURN === 0) await null;
     }
+  }
+
+  #feedAll(message: T): Promise<unknown> | undefined {
     let slow: Promise<void>[] | undefined;
-    for (const target of sinks) {
-      if (!target.open) continue;
-      const fed = feed(target, message, lose, patience, onSlow);
-      if (fed !== undefined) (slow ??= []).push(fed);
+    for (const fed of this.#sinks) {
+      if (!fed.open) continue;
+      const waiting = this.#feed(fed, message);
+      if (waiting !== undefined) (slow ??= []).push(waiting);
     }
-    if (slow !== undefined) await Promise.all(slow);
+    return slow && Promise.all(slow);
   }
-}
 
-/** Gives one message to one sink; a promise when that takes time. */
-function feed<T>(
-  fed: Fed<T>,
-  message: T,
-  lose: (fed: Fed<T>) => void,
-  patience: Wait,
-  onSlow: "wait" | "drop" | "close",
-): Promise<void> | undefined {
-  const sent = fed.sink.send(message, patience);
-  if (sent === true) return undefined;
-  if (sent === false) {
-    lose(fed);
-    return undefined;
+  #feed(fed: Fed<T>, message: T): Promise<void> | undefined {
+    const sent = fed.feed(message, this.#fail);
+    if (sent === true) return undefined;
+    if (sent === false) return this.#lost(fed);
+    return sent.then((open) => open ? undefined : this.#lost(fed));
   }
-  return sent.then((accepted) => {
-    if (!accepted) lose(fed);
-  }, (error) => {
-    if (!(error instanceof TimeoutError) || onSlow === "wait") throw error;
-    if (onSlow === "close") {
-      lose(fed);
-      fed.sink.destroy?.(error);
+
+  readonly #fail = (error: unknown): void => this.stop(error);
+
+  /** It refuses. It may be about to say why. */
+  async #lost(fed: Fed<T>): Promise<void> {
+    if (fed.open && fed.error === undefined && fed.sink.closed !== undefined) {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const grace = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, GRACE);
+      });
+      await Promise.race([fed.sink.closed, grace]);
+      clearTimeout(timer);
     }
-  });
-}
+    this.#lose(fed);
+  }
 
-/** Ends a sink in order: its own half where it has two. */
-async function finish(sink: Sink<unknown> & Ending): Promise<void> {
-  if (sink.closeWrite !== undefined) await sink.closeWrite();
-  else if (sink.close !== undefined) await sink.close();
+  #lose(fed: Fed<T>, error?: unknown): void {
+    fed.error ??= error;
+    if (!fed.open) return;
+    fed.open = false;
+    if (--this.#open === 0) this.stop(EXHAUSTED);
+  }
+
+  /** The source has ended: so do the sinks, in order. */
+  async #finish(): Promise<void> {
+    const left = this.#sinks.filter(({ open }) => open);
+    await Promise.all(left.map(async ({ sink }) => {
+      if (sink.closeWrite !== undefined) await sink.closeWrite();
+      else await sink.close?.();
+    }));
+    // One that broke while it was flushed has said so by now.
+    await null;
+    if (left.length > 0 && left.every(({ error }) => error !== undefined)) {
+      throw left[0].error;
+    }
+  }
+
+  #break(reason: unknown): void {
+    const exhausted = reason === EXHAUSTED;
+    const error = exhausted
+      ? this.#sinks.find(({ error }) => error !== undefined)?.error
+      : reason;
+    if (this.#closeSource) {
+      this.#source.destroy?.(
+        error ?? new ClosedError("Nobody receives any more"),
+      );
+    }
+    if (!exhausted && this.#closeSink) {
+      for (const { sink } of this.#sinks) sink.destroy?.(error);
+    }
+    // Sinks that closed in order leave nothing to tell.
+    if (!exhausted || error !== undefined) throw error;
+  }
 }

@@ -1,9 +1,11 @@
+import { isThenable } from "./_checks.ts";
 import type { Source } from "./types.ts";
 
 /**
  * Calls a function with every message, one after the other: its promise is
- * awaited, which is the backpressure. `false` stops; the source stays open
- * then. Rejects with what the function throws, or what broke the source.
+ * awaited, which is the backpressure. `false` stops it. Rejects with what the
+ * function throws, or what broke the source. However it stops before the end,
+ * the source stays open, with the messages that were not given out.
  *
  * @example
  * ```ts
@@ -24,6 +26,6 @@ export async function consume<T>(
     const message = received instanceof Promise ? await received : received;
     if (message === undefined) return;
     const result = fn(message);
-    if ((result instanceof Promise ? await result : result) === false) return;
+    if ((isThenable(result) ? await result : result) === false) return;
   }
 }

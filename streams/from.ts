@@ -1,5 +1,6 @@
 import { Inbox } from "./_inbox.ts";
 import { ClosedError } from "./errors.ts";
+import { isThenable } from "./_checks.ts";
 import type { MaybePromise, Source, Wait } from "./types.ts";
 
 /** Whether it is one of our sources already. */
@@ -9,14 +10,15 @@ export function isSource(input: unknown): input is Source<unknown> {
     typeof (input as Source<unknown>).batches === "function";
 }
 
-interface Puller<T> {
+/** Where the messages come from. */
+export interface Puller<T> {
   next(): MaybePromise<IteratorResult<T, unknown>>;
   /** The consumer is gone. */
   stop(reason: unknown): void;
 }
 
 /** A source that asks an iterator for a message when one is waited for. */
-class PulledSource<T> implements Source<T>, AsyncDisposable {
+export class PulledSource<T> implements Source<T>, AsyncDisposable {
   readonly #inbox: Inbox<T>;
   readonly #puller: Puller<T>;
   #pulling = false;
@@ -62,7 +64,7 @@ class PulledSource<T> implements Source<T>, AsyncDisposable {
     if (this.#pulling) return;
     try {
       const result = this.#puller.next();
-      if (!(result instanceof Promise)) {
+      if (!isThenable(result)) {
         this.#take(result);
         return;
       }
@@ -70,12 +72,16 @@ class PulledSource<T> implements Source<T>, AsyncDisposable {
       result.then((result) => {
         this.#pulling = false;
         this.#take(result);
-        // Another receive may have come in the meantime.
-        if (this.#inbox.awaited) this.#pull();
-      }).catch((error) => this.#inbox.end(error ?? new ClosedError("Failed")));
+        // Other receives may have come in the meantime.
+        while (this.#inbox.awaited && !this.#pulling) this.#pull();
+      }).catch((error) => this.#fail(error));
     } catch (error) {
-      this.#inbox.end(error ?? new ClosedError("Failed"));
+      this.#fail(error);
     }
+  }
+
+  #fail(error: unknown): void {
+    this.#inbox.end(error ?? new ClosedError("The producer failed"));
   }
 
   #take(result: IteratorResult<T, unknown>): void {
@@ -102,24 +108,35 @@ function pullStream<T>(stream: ReadableStream<T>): Puller<T> {
 }
 
 function pullIterator<T>(iterator: Iterator<T> | AsyncIterator<T>): Puller<T> {
+  const stop = () => {
+    try {
+      const returned: unknown = iterator.return?.();
+      if (isThenable(returned)) Promise.resolve(returned).catch(() => {});
+    } catch {
+      // It was told to stop; how it takes it changes nothing here.
+    }
+  };
   return {
-    next() {
-      const result = iterator.next();
-      return isThenable(result) ? Promise.resolve(result) : result;
+    next: () => {
+      const result: MaybePromise<IteratorResult<T>> = iterator.next();
+      if (isThenable(result)) return Promise.resolve(result);
+      return isThenable(result.value) ? settled(result.value, stop) : result;
     },
-    stop() {
-      try {
-        const returned = iterator.return?.();
-        if (isThenable(returned)) Promise.resolve(returned).catch(() => {});
-      } catch {
-        // It was told to stop; how it takes it changes nothing here.
-      }
-    },
+    stop,
   };
 }
 
-function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
-  return typeof (value as PromiseLike<T>)?.then === "function";
+/** Promises among the values of an iterable are awaited, as by `for await`. */
+async function settled<T>(
+  value: Promise<T>,
+  stop: () => void,
+): Promise<IteratorResult<T>> {
+  try {
+    return { value: await value, done: false };
+  } catch (error) {
+    stop();
+    throw error;
+  }
 }
 
 /**

@@ -1,6 +1,8 @@
 import { BaseDuplex, toError, toNetError } from "./_duplex.ts";
+import { MAX_TIMEOUT, refuseWait } from "./_waiters.ts";
+import { checkCapacity, weigh } from "./_checks.ts";
 import { ClosedError, TimeoutError } from "./errors.ts";
-import type { CloseInfo, Duplex } from "./types.ts";
+import type { CloseInfo, Duplex, MaybePromise, Wait } from "./types.ts";
 
 /** How much each direction of a pair holds. */
 export interface PairOptions {
@@ -15,21 +17,25 @@ const CLOSE_TIMEOUT = 15_000;
 
 /** One end of a connection in memory. */
 class MemoryDuplex<In, Out> extends BaseDuplex<In, Out, CloseInfo> {
+  readonly #size: ((message: Out) => number) | undefined;
   #peer!: MemoryDuplex<Out, In>;
+  #closing = false;
   #leaving = false;
   #finished = false;
   #over = false;
 
   constructor({ capacity = 16, size }: PairOptions) {
+    checkCapacity(capacity, "pair");
     super({
       size,
       high: capacity,
       onRoom: () => this.#peer.outbox.admit(),
+      onWait: () => this.#peer.outbox.hand(),
     }, {
-      size,
-      full: () => this.#peer.#isFull(capacity),
-      accept: (message) => this.#peer.#take(message),
+      full: () => this.#peer.#isFull(),
+      accept: (message, weight) => this.#peer.#take(message, weight),
     });
+    this.#size = size;
   }
 
   static join<A, B>(one: MemoryDuplex<A, B>, other: MemoryDuplex<B, A>): void {
@@ -41,15 +47,31 @@ class MemoryDuplex<In, Out> extends BaseDuplex<In, Out, CloseInfo> {
     return this.#peer.inbox.fill + this.outbox.pending;
   }
 
-  #isFull(capacity: number): boolean {
-    return !this.#leaving && this.inbox.fill >= capacity && !this.inbox.awaited;
+  override send(message: Out, options?: Wait): MaybePromise<boolean> {
+    const weight = weigh(this.#size, message);
+    if (typeof weight !== "number") return weight;
+    if (this.#closing) return refuseWait(options) ?? false;
+    return this.outbox.send(message, options, weight);
   }
 
-  #take(message: In): void {
-    if (!this.#leaving) this.inbox.push(message);
+  #isFull(): boolean {
+    return !this.#leaving && this.inbox.brimming && !this.inbox.awaited;
   }
 
-  protected async finish(): Promise<void> {
+  #take(message: In, weight: number | undefined): void {
+    if (!this.#leaving || !this.inbox.brimming) {
+      this.inbox.push(message, weight);
+    } else {
+      // From here on it has gaps for whoever still receives: let it end.
+      this.inbox.end(
+        new ClosedError("Connection was closed before all was received"),
+      );
+    }
+  }
+
+  /** Half-close: the other end sees the end, and may go on sending. */
+  async closeWrite(): Promise<void> {
+    this.#closing = true;
     // Those who wait for room were here first.
     await this.outbox.drained();
     if (this.#finished || this.#over) return;
@@ -62,22 +84,30 @@ class MemoryDuplex<In, Out> extends BaseDuplex<In, Out, CloseInfo> {
     }
   }
 
+  protected finish(): Promise<void> {
+    return this.closeWrite();
+  }
+
   async close(options: { timeout?: number } = {}): Promise<void> {
-    if (this.#over || this.#leaving) {
-      await this.closed;
-      return;
+    const { timeout = CLOSE_TIMEOUT } = options;
+    if (typeof timeout !== "number" || !(timeout >= 0)) {
+      throw new RangeError(
+        `Cannot close: timeout must be 0 or more: ${timeout}`,
+      );
     }
-    this.#leaving = true;
-    const timeout = options.timeout ?? CLOSE_TIMEOUT;
-    const timer = setTimeout(() => {
+    if (this.#over) return;
+    const timer = timeout > MAX_TIMEOUT ? undefined : setTimeout(() => {
       this.destroy(
-        new TimeoutError(`Cannot close within ${timeout} ms`, {
-          phase: "close",
-        }),
+        new TimeoutError(
+          `Cannot close within ${timeout} ms: the other end has not finished`,
+          { phase: "close" },
+        ),
       );
     }, timeout);
+    this.#leaving = true;
+    // The other end must be able to finish, whether anybody receives or not.
     this.#peer.outbox.admit();
-    await this.finish();
+    await this.closeWrite();
     await this.closed;
     clearTimeout(timer);
   }

@@ -10,6 +10,7 @@ import type {
 
 interface Ending {
   readonly closed?: Promise<CloseInfo>;
+  closeWrite?(): MaybePromise<void>;
   close?(): MaybePromise<void>;
   destroy?(reason?: unknown): void;
 }
@@ -26,10 +27,11 @@ class Spliced<In, Out> implements Duplex<In, Out> {
     this.closed = new Promise((resolve) => {
       this.#settle = resolve;
     });
+    // A half that does not tell when it is over is over with the other one.
     const halves = [source.closed, sink.closed].filter((half) =>
       half !== undefined
     );
-    if (halves.length === 2) {
+    if (halves.length > 0) {
       Promise.all(halves).then((infos) =>
         this.#settle(infos.find(({ clean }) => !clean) ?? { clean: true })
       );
@@ -64,10 +66,21 @@ class Spliced<In, Out> implements Duplex<In, Out> {
     return this.#sink.send(message, options);
   }
 
+  /** Ends the sink, in its own half where it has two. */
+  async closeWrite(): Promise<void> {
+    if (this.#sink.closeWrite !== undefined) await this.#sink.closeWrite();
+    else await this.#sink.close?.();
+  }
+
   async close(): Promise<void> {
-    await this.#sink.close?.();
-    await this.#source.close?.();
+    // Each may wait for its peer, and the peers for one another.
+    await Promise.all([this.#sink.close?.(), this.#release()]);
     this.#settle({ clean: true });
+  }
+
+  #release(): MaybePromise<void> {
+    const source = this.#source;
+    return source.close === undefined ? source.destroy?.() : source.close();
   }
 
   destroy(reason?: unknown): void {
@@ -85,7 +98,8 @@ class Spliced<In, Out> implements Duplex<In, Out> {
 }
 
 /**
- * One duplex out of a source and a sink that belong together.
+ * One duplex out of a source and a sink that belong together. It is closed
+ * when both are; `close` and `destroy` go to both.
  *
  * @example
  * ```ts

@@ -321,7 +321,7 @@ test("`toReadable()` takes all kinds of bodies, one chunk a message", async () =
   assertEquals(await read(from(["x", "y"])), ["x", "y"]);
   assertEquals((await read(new Response("resp"))).join(""), "resp");
   assertEquals(await read(null), []);
-  await assertRejects(() => read([1]), TypeError, "Cannot make a readable");
+  await assertRejects(() => read([1]), TypeError, "Cannot make bytes");
 });
 
 test("`toReadable()` pulls lazily and cancels its producer", async () => {
