@@ -108,8 +108,9 @@ class BunSocket extends BaseSocket {
 
   protected transmit(message: Message): void {
     this.#watch.used = true;
-    // 0: refused for good, because of the server's backpressureLimit.
-    if (this.raw.send(message) === 0 && !this.closing) {
+    const sent = this.raw.send(message);
+    // Refused for good, because of the server's backpressureLimit.
+    if (sent === 0 && message.length > 0 && !this.closing) {
       this.destroy(
         new SizeLimitError("Cannot send: Bun dropped a message", {
           limit: this.limits.maxBuffered,

@@ -37,14 +37,17 @@ interface DenoWebSocket {
 interface DenoNamespace {
   upgradeWebSocket(
     request: Request,
-    options: { protocol?: string; idleTimeout: number },
+    options: { idleTimeout: number },
   ): { socket: DenoWebSocket; response: Response };
 }
 
 const WIRE = 'serve with engine: "wire"';
 
-/** Fields that `Deno.upgradeWebSocket` writes by itself. */
-const OWN_FIELDS = /^(connection|upgrade|sec-websocket-(accept|protocol))$/;
+/**
+ * Fields that `Deno.upgradeWebSocket` writes by itself. The protocol it does
+ * not find in a list without spaces, so that is written here.
+ */
+const OWN_FIELDS = /^(connection|upgrade|sec-websocket-accept)$/;
 
 /** Upgrades by `Deno.upgradeWebSocket`; gives its very response. */
 export function upgradeDeno(
@@ -62,7 +65,6 @@ export function upgradeDeno(
   }
   const { Deno } = globalThis as unknown as { Deno: DenoNamespace };
   const { socket, response } = Deno.upgradeWebSocket(native.request, {
-    ...(init.protocol === "" ? {} : { protocol: init.protocol }),
     // Seconds of silence; Deno pings after half of them.
     idleTimeout: init.limits.heartbeat * 2 / 1000,
   });
