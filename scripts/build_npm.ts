@@ -105,6 +105,16 @@ function packageFields(config: DenoJson): Record<string, unknown> {
   };
 }
 
+/** Modules that no entry point reaches are packed as they are: not wanted. */
+async function dropSources(folder: URL): Promise<void> {
+  for await (const { name, isDirectory } of Deno.readDir(folder)) {
+    if (isDirectory) await dropSources(new URL(`${name}/`, folder));
+    else if (/(?<!\.d)\.ts$/.test(name)) {
+      await Deno.remove(new URL(name, folder));
+    }
+  }
+}
+
 async function buildWithDeno(
   root: URL,
   staged: URL,
@@ -131,6 +141,7 @@ async function buildWithDeno(
     out,
   ]);
   if (untar.code !== 0) throw new Error(`Cannot unpack: ${untar.stderr}`);
+  await dropSources(new URL(`file://${out}`));
   const path = `${out}package.json`;
   const made: PackageJson = JSON.parse(await Deno.readTextFile(path));
   delete made.dependencies;

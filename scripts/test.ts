@@ -76,8 +76,8 @@ function commandArgs({ runtime, file }: Job, report: string): string[] {
     ];
   }
   return [
+    // Without --test-force-exit: a socket or timer left behind is found out.
     "--test",
-    "--test-force-exit",
     `--test-timeout=${testTimeout()}`,
     "--test-reporter=junit",
     `--test-reporter-destination=${report}`,
