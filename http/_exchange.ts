@@ -48,11 +48,12 @@ export interface NativeSocketEvents {
   close(socket: unknown, code: number, reason: string): void;
 }
 
-const key: unique symbol = Symbol("sluice.exchange");
+/** Where a request keeps its exchange: no map to look in. */
+export const exchangeKey: unique symbol = Symbol("sluice.exchange");
 
-/** Remembers the exchange on the request object itself: no map to look in. */
+/** Remembers the exchange on the request object itself. */
 export function setExchange(request: Request, exchange: Exchange): void {
-  (request as { [key]?: Exchange })[key] = exchange;
+  (request as { [exchangeKey]?: Exchange })[exchangeKey] = exchange;
 }
 
 /**
@@ -60,5 +61,5 @@ export function setExchange(request: Request, exchange: Exchange): void {
  * that was made or copied elsewhere: it cannot be upgraded.
  */
 export function exchangeOf(request: Request): Exchange | undefined {
-  return (request as { [key]?: Exchange })[key];
+  return (request as { [exchangeKey]?: Exchange })[exchangeKey];
 }

@@ -1,0 +1,334 @@
+import { exchangeKey } from "./_exchange.ts";
+import type { Exchange } from "./_exchange.ts";
+import type { Fields } from "./_h1_types.ts";
+import { RequestBody } from "./_request_body.ts";
+
+const Native = globalThis.Request;
+const NativeResponse = globalThis.Response;
+
+/** What a request is made of, by the engine that read it. */
+export interface RequestSource extends Exchange {
+  readonly method: string;
+  /** As `URL` writes it. */
+  readonly url: string;
+  /** Names in lower case, values as they came. */
+  readonly fields: Fields;
+  /** `undefined` when there is none. */
+  readonly body: RequestBody | undefined;
+  /** Made when asked for; aborts when the client is gone. */
+  readonly signal: AbortSignal;
+}
+
+/** Methods that the standard's `Request` refuses to have. */
+export function isForbiddenMethod(method: string): boolean {
+  return method === "CONNECT" || method === "TRACE" || method === "TRACK";
+}
+
+/** Methods that it knows in upper case only, and would change. */
+const NORMALIZED = new Set(["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"]);
+
+/** Whether a `Request` cannot say it: `get` would become `GET`. */
+export function isUnsayableMethod(method: string): boolean {
+  let lower = false;
+  for (let i = 0; i < method.length; i++) {
+    if (method.charCodeAt(i) >= 0x61) lower = true;
+  }
+  if (!lower) return false;
+  const upper = method.toUpperCase();
+  return upper !== method &&
+    (NORMALIZED.has(upper) || isForbiddenMethod(upper));
+}
+
+export function headersOf(fields: Fields): Headers {
+  const headers = new Headers();
+  for (let i = 0; i < fields.length; i += 2) {
+    headers.append(fields[i], fields[i + 1]);
+  }
+  return headers;
+}
+
+interface RequestInitWithDuplex extends RequestInit {
+  duplex?: "half";
+}
+
+const realKey: unique symbol = Symbol("sluice.request");
+const headersKey: unique symbol = Symbol("sluice.headers");
+const decoder = new TextDecoder();
+
+/**
+ * A request that costs nothing until it is asked. What it cannot tell from
+ * the bytes that came it asks of a real `Request`, made then. Where a runtime
+ * keeps a request's state in symbols this passes for one everywhere, `new
+ * Request(it)` and `fetch(it)` too; where not, it is not used.
+ */
+class LightRequest {
+  [exchangeKey]: RequestSource;
+  [realKey]: Request | undefined;
+  [headersKey]: Headers | undefined;
+
+  constructor(source: RequestSource) {
+    this[exchangeKey] = source;
+    this[realKey] = undefined;
+    this[headersKey] = undefined;
+  }
+
+  get method(): string {
+    return this[exchangeKey].method;
+  }
+
+  get url(): string {
+    return this[exchangeKey].url;
+  }
+
+  get headers(): Headers {
+    return this[headersKey] ??= this[realKey]?.headers ??
+      headersOf(this[exchangeKey].fields);
+  }
+
+  get signal(): AbortSignal {
+    return this[exchangeKey].signal;
+  }
+
+  get bodyUsed(): boolean {
+    const { body } = this[exchangeKey];
+    if (body === undefined) return false;
+    return this[realKey]?.bodyUsed ?? body.used;
+  }
+
+  get body(): ReadableStream<Uint8Array<ArrayBuffer>> | null {
+    return this[exchangeKey].body === undefined ? null : realOf(this).body;
+  }
+
+  text(): Promise<string> {
+    return this[realKey]?.text() ?? collect(this, decodeText);
+  }
+
+  json(): Promise<unknown> {
+    return this[realKey]?.json() ?? collect(this, decodeJson);
+  }
+
+  bytes(): Promise<Uint8Array<ArrayBuffer>> {
+    const real = this[realKey];
+    if (real === undefined) return collect(this, ownedBytes);
+    // Node 20's class has none.
+    return real.arrayBuffer().then((buffer) => new Uint8Array(buffer));
+  }
+
+  arrayBuffer(): Promise<ArrayBuffer> {
+    return this[realKey]?.arrayBuffer() ?? collect(this, bufferOf);
+  }
+
+  blob(): Promise<Blob> {
+    return this[realKey]?.blob() ??
+      collect(this, (bytes) => responseOf(this, bytes).blob());
+  }
+
+  formData(): Promise<FormData> {
+    return this[realKey]?.formData() ??
+      collect(this, (bytes) => responseOf(this, bytes).formData());
+  }
+
+  get [Symbol.toStringTag](): string {
+    return "Request";
+  }
+}
+
+/** Reads forms and blobs as the runtime does. */
+function responseOf(request: LightRequest, bytes: Uint8Array): Response {
+  const type = request.headers.get("content-type");
+  return new NativeResponse(bytes as Uint8Array<ArrayBuffer>, {
+    headers: type === null ? {} : { "content-type": type },
+  });
+}
+
+function decodeText(bytes: Uint8Array): string {
+  return decoder.decode(bytes);
+}
+
+function decodeJson(bytes: Uint8Array): unknown {
+  return JSON.parse(decoder.decode(bytes));
+}
+
+/** Bytes that share their memory with nothing else. */
+function ownedBytes(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return (bytes.byteLength === bytes.buffer.byteLength
+    ? bytes
+    : bytes.slice()) as Uint8Array<ArrayBuffer>;
+}
+
+function bufferOf(bytes: Uint8Array): ArrayBuffer {
+  return ownedBytes(bytes).buffer;
+}
+
+const EMPTY = new Uint8Array(0);
+
+async function collect<T>(
+  request: LightRequest,
+  convert: (bytes: Uint8Array) => T | Promise<T>,
+): Promise<T> {
+  const { body } = request[exchangeKey];
+  if (body === undefined) return convert(EMPTY);
+  if (body.used) {
+    throw new TypeError("Cannot read the body: it was read before");
+  }
+  const bytes = body.collect();
+  return convert(bytes instanceof Promise ? await bytes : bytes);
+}
+
+/** The real request behind a light one, made when first needed. */
+function realOf(request: LightRequest): Request {
+  const own = request[headersKey];
+  let real = request[realKey];
+  if (real === undefined) {
+    const source = request[exchangeKey];
+    if (isForbiddenMethod(source.method)) {
+      throw new TypeError(
+        `Cannot copy the request: no Request may have the method ${source.method}`,
+      );
+    }
+    real = new Native(source.url, initOf(source, own, source.signal));
+    if (source.body?.used) void real.text();
+    request[realKey] = real;
+  } else if (own !== undefined && own !== real.headers) {
+    copyHeaders(own, real.headers);
+  }
+  return real;
+}
+
+function initOf(
+  source: RequestSource,
+  headers: Headers | undefined,
+  signal: AbortSignal | undefined,
+): RequestInit {
+  const { method, fields, body } = source;
+  const init: RequestInitWithDuplex = {
+    method,
+    headers: headers ?? headersOf(fields),
+  };
+  if (signal !== undefined) init.signal = signal;
+  if (body === undefined) return init;
+  if (body.used) init.body = "";
+  else {
+    const whole = body.takeWhole();
+    init.body = (whole as Uint8Array<ArrayBuffer> | undefined) ??
+      body.stream() as ReadableStream<Uint8Array<ArrayBuffer>>;
+    init.duplex = "half";
+  }
+  return init;
+}
+
+/** What a handler did to the headers it saw holds for the copy too. */
+function copyHeaders(from: Headers, to: Headers): void {
+  const names = new Set([...to.keys()]);
+  for (const name of names) to.delete(name);
+  for (const [name, value] of from) to.append(name, value);
+}
+
+// All that a real request has besides, it is asked for.
+for (const key of Reflect.ownKeys(Native.prototype)) {
+  if (Object.hasOwn(LightRequest.prototype, key)) continue;
+  // Symbols on the prototype work on what the instance's symbols give.
+  if (typeof key === "symbol") continue;
+  Object.defineProperty(LightRequest.prototype, key, {
+    configurable: true,
+    get(this: LightRequest): unknown {
+      const real = realOf(this) as unknown as Record<string, unknown>;
+      const value = real[key];
+      return typeof value === "function" ? value.bind(real) : value;
+    },
+  });
+}
+for (
+  const key of Object.getOwnPropertySymbols(new Native("http://localhost"))
+) {
+  Object.defineProperty(LightRequest.prototype, key, {
+    configurable: true,
+    get(this: LightRequest): unknown {
+      return (realOf(this) as unknown as Record<symbol, unknown>)[key];
+    },
+    set(this: LightRequest, value: unknown) {
+      (realOf(this) as unknown as Record<symbol, unknown>)[key] = value;
+    },
+  });
+}
+Object.setPrototypeOf(LightRequest.prototype, Native.prototype);
+
+/**
+ * A real request, for runtimes that recognise no other. Its signal is made
+ * when asked for: following one costs more than all the rest of it.
+ */
+class ServerRequest extends Native {
+  declare [exchangeKey]: RequestSource;
+
+  constructor(source: RequestSource) {
+    super(source.url, initOf(source, undefined, undefined));
+    this[exchangeKey] = source;
+  }
+}
+
+Object.defineProperties(ServerRequest.prototype, {
+  signal: {
+    configurable: true,
+    get(this: ServerRequest): AbortSignal {
+      return this[exchangeKey].signal;
+    },
+  },
+  clone: {
+    configurable: true,
+    value(this: ServerRequest): Request {
+      const copy = Native.prototype.clone.call(this);
+      return new Native(copy, { signal: this.signal });
+    },
+  },
+  constructor: { configurable: true, value: Native },
+});
+
+const light = (source: RequestSource): Request =>
+  new LightRequest(source) as unknown as Request;
+const real = (source: RequestSource): Request => new ServerRequest(source);
+
+let make: ((source: RequestSource) => Request) | undefined;
+
+/** The request that a handler is given. */
+export function makeRequest(source: RequestSource): Request {
+  make ??= isLightRecognized() ? light : real;
+  // No real one can have such a method.
+  return isForbiddenMethod(source.method) ? light(source) : make(source);
+}
+
+/** Whether a light request passes for a real one here, whatever is done. */
+function isLightRecognized(): boolean {
+  try {
+    const controller = new AbortController();
+    const sample = (): Request => {
+      const body = new RequestBody({ wanted() {}, room() {} });
+      body.push(new Uint8Array([1]));
+      return light({
+        method: "POST",
+        url: "http://localhost/a?b",
+        fields: ["x-one", "1", "cookie", "c=d", "host", "localhost"],
+        body,
+        signal: controller.signal,
+      } as unknown as RequestSource);
+    };
+    const says = (request: Request, method: string, url: string) =>
+      request.method === method && request.url === url &&
+      request.headers.get("x-one") === "1" &&
+      request.headers.get("cookie") === "c=d" && request.body !== null;
+    const { url } = sample();
+    const input = sample();
+    const copy = new Native(input);
+    const changed = new Native(sample(), { headers: { "x-two": "2" } });
+    const other = "http://localhost/other";
+    const ok = input instanceof Native && says(copy, "POST", url) &&
+      input.bodyUsed && changed.method === "POST" &&
+      changed.headers.get("x-two") === "2" && changed.body !== null &&
+      says(new Native(sample(), { method: "PUT" }), "PUT", url) &&
+      says(new Native(other, sample() as RequestInit), "POST", other) &&
+      says(sample().clone(), "POST", url);
+    controller.abort();
+    return ok && copy.signal.aborted;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,195 @@
+/** Bytes that may be queued before the peer is held. */
+const HIGH = 64 * 1024;
+/** Chunks given to a Web Stream in one pull. */
+const PULL_BATCH = 16;
+
+const EMPTY = new Uint8Array(0);
+
+/** What a body asks of the connection that fills it. */
+export interface BodyOwner {
+  /** Somebody reads, for the first time. */
+  wanted(): void;
+  /** There is room again, after a `push` that gave `false`. */
+  room(): void;
+}
+
+/** Chunks as one; the chunk itself when there is one. */
+export function concat(chunks: readonly Uint8Array[]): Uint8Array {
+  if (chunks.length === 1) return chunks[0];
+  if (chunks.length === 0) return EMPTY;
+  let size = 0;
+  for (const chunk of chunks) size += chunk.byteLength;
+  const whole = new Uint8Array(size);
+  let offset = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, offset);
+    offset += chunk.byteLength;
+  }
+  return whole;
+}
+
+/**
+ * The body of a request as it comes in. It is either collected whole or read
+ * as a Web Stream, never both; what nobody reads waits, bounded.
+ */
+export class RequestBody {
+  /** Whether it has been collected: it cannot be read again. */
+  used = false;
+  /** Whether somebody has begun to read it. */
+  taken = false;
+  /** Whether what still comes is thrown away. */
+  discarded = false;
+  readonly #owner: BodyOwner;
+  #chunks: Uint8Array[] = [];
+  #size = 0;
+  #full = false;
+  #ended = false;
+  #failed = false;
+  #error: unknown;
+  #settle: {
+    resolve: (bytes: Uint8Array) => void;
+    reject: (error: unknown) => void;
+  } | undefined;
+  #stream: ReadableStream<Uint8Array> | undefined;
+  #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+  #pulled: (() => void) | undefined;
+
+  constructor(owner: BodyOwner) {
+    this.#owner = owner;
+  }
+
+  /** Whether all of it has come, or nothing more will. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Takes bytes in; `false` tells the connection to hold until `room`. */
+  push(chunk: Uint8Array): boolean {
+    if (this.#ended || this.discarded) return true;
+    if (this.#pulled !== undefined) {
+      const pulled = this.#pulled;
+      this.#pulled = undefined;
+      this.#controller!.enqueue(chunk);
+      pulled();
+      return true;
+    }
+    this.#chunks.push(chunk);
+    this.#size += chunk.byteLength;
+    // Whoever collects it has no use for backpressure: the limit bounds it.
+    if (this.#settle === undefined && this.#size >= HIGH) this.#full = true;
+    return !this.#full;
+  }
+
+  /** All of it has come. */
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    if (this.#settle !== undefined) this.#settle.resolve(this.#take());
+    else if (this.#pulled !== undefined) {
+      this.#controller!.close();
+      this.#pulled();
+    }
+  }
+
+  /** It broke off: whoever reads it hears why. */
+  fail(error: unknown): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#failed = true;
+    this.#error = error;
+    this.#chunks = [];
+    this.#size = 0;
+    this.#settle?.reject(error);
+    if (!this.discarded) this.#controller?.error(error);
+    this.#pulled?.();
+  }
+
+  /** Nobody will read it: what has come and comes is dropped. */
+  discard(): void {
+    this.discarded = true;
+    this.#chunks = [];
+    this.#size = 0;
+    this.#makeRoom();
+  }
+
+  /** All the bytes; at once when they are there. Uses it up. */
+  collect(): Uint8Array | Promise<Uint8Array> {
+    this.used = true;
+    this.#begin();
+    if (this.#failed) return Promise.reject(this.#error);
+    if (this.#ended) return this.#take();
+    const whole = new Promise<Uint8Array>((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    this.#makeRoom();
+    return whole;
+  }
+
+  /**
+   * All the bytes if they have come and nobody has begun to read: whoever
+   * takes them is the one who reads. `undefined` otherwise.
+   */
+  takeWhole(): Uint8Array | undefined {
+    if (!this.#ended || this.#failed || this.#stream !== undefined) {
+      return undefined;
+    }
+    this.taken = true;
+    return this.#take();
+  }
+
+  /** The same as a stream, which is made once. */
+  stream(): ReadableStream<Uint8Array> {
+    return this.#stream ??= new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        this.#controller = controller;
+      },
+      pull: (controller) => this.#pull(controller),
+      cancel: () => {
+        this.taken = true;
+        this.discard();
+      },
+      // Nothing is prefetched: the queue is here, and so is the backpressure.
+    }, { highWaterMark: 0 });
+  }
+
+  #begin(): void {
+    if (this.taken) return;
+    this.taken = true;
+    this.#owner.wanted();
+  }
+
+  #pull(
+    controller: ReadableStreamDefaultController<Uint8Array>,
+  ): Promise<void> | void {
+    this.#begin();
+    const chunks = this.#chunks;
+    if (chunks.length > 0) {
+      for (const chunk of chunks.splice(0, PULL_BATCH)) {
+        this.#size -= chunk.byteLength;
+        controller.enqueue(chunk);
+      }
+      if (this.#size < HIGH / 2) this.#makeRoom();
+    } else if (this.#failed) {
+      throw this.#error;
+    } else if (this.#ended) {
+      controller.close();
+    } else {
+      return new Promise((resolve) => {
+        this.#pulled = resolve;
+      });
+    }
+  }
+
+  #take(): Uint8Array {
+    const whole = concat(this.#chunks);
+    this.#chunks = [];
+    this.#size = 0;
+    return whole;
+  }
+
+  #makeRoom(): void {
+    if (!this.#full) return;
+    this.#full = false;
+    this.#owner.room();
+  }
+}

@@ -1,0 +1,267 @@
+import { checkName, checkValue } from "./_h1_writer.ts";
+import { takePlain } from "./response.ts";
+
+const Native = globalThis.Response;
+
+/** What is to be sent as a body: whole, or as it comes. */
+export type OutgoingBody =
+  | string
+  | Uint8Array
+  | ReadableStream<Uint8Array>
+  | null;
+
+/** A response taken apart, as far as HTTP/1.1 has to know. */
+export interface Outgoing {
+  status: number;
+  reason: string;
+  body: OutgoingBody;
+  /** Field lines with their CR LF, without those that frame the message. */
+  lines: string;
+  /** `content-length` as the handler wrote it. */
+  length: string | undefined;
+  /** Whether it asks for the end of the connection. */
+  close: boolean;
+  /** Whether it has a `date` of its own. */
+  dated: boolean;
+  /** Whether it has a content type. */
+  typed: boolean;
+  /** `upgrade`, which needs `connection: upgrade` beside it. */
+  upgrade: boolean;
+}
+
+/** One at a time is taken apart and sent: always the same object. */
+const outgoing: Outgoing = {
+  status: 200,
+  reason: "",
+  body: null,
+  lines: "",
+  length: undefined,
+  close: false,
+  dated: false,
+  typed: false,
+  upgrade: false,
+};
+
+function begin(status: number, reason: string): void {
+  outgoing.status = status;
+  outgoing.reason = reason;
+  outgoing.body = null;
+  outgoing.lines = "";
+  outgoing.length = undefined;
+  outgoing.close = false;
+  outgoing.dated = false;
+  outgoing.typed = false;
+  outgoing.upgrade = false;
+}
+
+/** Takes one field in; what frames the message is ours to say. */
+function addField(value: string, given: string): void {
+  const name = given.toLowerCase();
+  switch (name) {
+    case "content-length":
+      outgoing.length = value;
+      return;
+    case "connection":
+      if (/(^|[\s,])close($|[\s,])/i.test(value)) outgoing.close = true;
+      return;
+    case "transfer-encoding":
+    case "keep-alive":
+    case "proxy-connection":
+      return;
+    case "date":
+      outgoing.dated = true;
+      break;
+    case "content-type":
+      outgoing.typed = true;
+      break;
+    case "upgrade":
+      outgoing.upgrade = true;
+  }
+  checkName(name);
+  checkValue(name, value);
+  outgoing.lines += `${name}: ${value}\r\n`;
+}
+
+/** Whether it is a Response, also one of another realm or library. */
+export function isResponse(value: unknown): value is Response {
+  return value instanceof Native ||
+    (typeof value === "object" && value !== null &&
+      Object.prototype.toString.call(value) === "[object Response]");
+}
+
+const UNUSABLE = "Cannot send the response: its body was read before";
+
+/**
+ * Takes a response apart, and its body out of it. The result is good until
+ * the next call. Throws a TypeError for one that cannot be sent.
+ */
+export function takeApart(response: Response): Outgoing {
+  takeInside ??= findInside();
+  if (!isResponse(response)) {
+    throw new TypeError(
+      `Cannot send what the handler gave: it is no Response: ${
+        response === null ? "null" : typeof response
+      }`,
+    );
+  }
+  const plain = takePlain(response);
+  if (plain !== undefined) {
+    begin(plain.status, response.statusText);
+    const { fields } = plain;
+    for (let i = 0; i < fields.length; i += 2) {
+      addField(fields[i + 1], fields[i]);
+    }
+    outgoing.body = plain.body;
+    return outgoing;
+  }
+  const { status } = response;
+  if (!(status >= 101 && status <= 599)) {
+    throw new TypeError(`Cannot send a response: its status is ${status}`);
+  }
+  begin(status, response.statusText);
+  if (!takeInside(response)) takeOutside(response);
+  return outgoing;
+}
+
+/** By what every Response has: its body is a stream then. */
+function takeOutside(response: Response): void {
+  if (response.bodyUsed) throw new TypeError(UNUSABLE);
+  // Before the body: Bun forgets the type of a Blob once its stream is made.
+  response.headers.forEach(addField);
+  const { body } = response;
+  if (body !== null && body.locked) throw new TypeError(UNUSABLE);
+  outgoing.body = body;
+}
+
+/**
+ * By what this runtime's own Response keeps inside, when the body is there:
+ * making a stream of it costs more than all the rest. `false`: not done.
+ */
+type TakeInside = (response: Response) => boolean;
+
+let takeInside: TakeInside | undefined;
+
+/** The first way in that gives what the standard way gives. */
+function findInside(): TakeInside {
+  const samples: (() => Response)[] = [
+    () => new Native("text"),
+    () => new Native("", { status: 404 }),
+    () => new Native("text", { headers: { "content-type": "text/html" } }),
+    () => new Native("text", { headers: new Headers({ "x-a": "1" }) }),
+    () => new Native(new Uint8Array([1, 255]), { headers: { "x-a": "é" } }),
+    () => new Native(new URLSearchParams("a=b"), { statusText: "Fine" }),
+    () => Native.json({ a: 1 }),
+    () => {
+      const response = new Native("text");
+      response.headers.append("set-cookie", "a=1");
+      response.headers.append("set-cookie", "b=2");
+      response.headers.delete("content-type");
+      return response;
+    },
+  ];
+  for (const way of [symbolsWithStatic, symbolsWithSource]) {
+    try {
+      const take = way();
+      const same = samples.every((sample) => {
+        const response = sample();
+        const reference = sample();
+        begin(response.status, response.statusText);
+        if (!take(response) || outgoing.body instanceof ReadableStream) {
+          return false;
+        }
+        const { lines } = outgoing;
+        begin(reference.status, reference.statusText);
+        reference.headers.forEach(addField);
+        // It is used up, and the next one is not taken for it.
+        return sortLines(lines) === sortLines(outgoing.lines) &&
+          refuses(take, response);
+      });
+      if (same) return take;
+    } catch {
+      // Not this runtime's way.
+    }
+  }
+  return () => false;
+}
+
+function sortLines(lines: string): string {
+  return lines.split("\r\n").sort().join("\n");
+}
+
+function refuses(take: TakeInside, response: Response): boolean {
+  try {
+    return !take(response);
+  } catch {
+    return true;
+  }
+}
+
+function symbolOf(object: object, description: string): symbol {
+  const found = Object.getOwnPropertySymbols(object).find((symbol) =>
+    symbol.description === description
+  );
+  if (found === undefined) throw new TypeError(`No symbol: ${description}`);
+  return found;
+}
+
+type Inside = Record<symbol, unknown>;
+
+/** Deno: `InnerResponse`, whose body holds what it was made of. */
+function symbolsWithStatic(): TakeInside {
+  const sample = new Native("");
+  const innerKey = symbolOf(sample, "response");
+  const bodyKey = symbolOf(Native.prototype, "body");
+  const typeKey = symbolOf(sample, "lazy static content type");
+  const servedKey = symbolOf(sample, "serve native response");
+  interface InnerBody {
+    streamOrStatic: { body?: string | Uint8Array; consumed?: boolean };
+  }
+  return (response) => {
+    const inside = response as unknown as Inside;
+    const inner = inside[innerKey] as
+      | { headerList: [string, string][] }
+      | undefined;
+    if (inner === undefined) return false;
+    const body = inside[bodyKey] as InnerBody | null;
+    // One made ready for Deno's own server is a burden until it is dropped.
+    if (inside[servedKey] !== null) response.headers;
+    if (body !== null) {
+      const content = body.streamOrStatic;
+      if (typeof content.body === "string") outgoing.body = content.body;
+      else if (content.body instanceof Uint8Array) outgoing.body = content.body;
+      else return false;
+      if (content.consumed !== false) throw new TypeError(UNUSABLE);
+      content.consumed = true;
+    }
+    for (const [name, value] of inner.headerList) addField(value, name);
+    const type = inside[typeKey];
+    if (typeof type === "string") addField(type, "content-type");
+    return true;
+  };
+}
+
+/** Node 20 and 22: undici's state, whose body remembers its source. */
+function symbolsWithSource(): TakeInside {
+  const stateKey = symbolOf(new Native(""), "state");
+  const sent: unique symbol = Symbol("sluice.sent");
+  interface State {
+    body: { source: unknown } | null | undefined;
+  }
+  return (response) => {
+    const inside = response as unknown as Inside;
+    const state = inside[stateKey] as State | undefined;
+    if (state === undefined) return false;
+    if (state.body != null) {
+      const { source } = state.body;
+      if (inside[sent] || response.bodyUsed) throw new TypeError(UNUSABLE);
+      if (typeof source === "string") outgoing.body = source;
+      else if (source instanceof Uint8Array) outgoing.body = source;
+      else if (source instanceof URLSearchParams) {
+        outgoing.body = source.toString();
+      } else return false;
+      inside[sent] = true;
+    }
+    response.headers.forEach(addField);
+    return true;
+  };
+}

@@ -1,0 +1,173 @@
+import { checkAmount, checkKnown, checkPort } from "../tcp/_options.ts";
+import type { Address } from "../streams/types.ts";
+import type { TlsServerOptions } from "../tcp/types.ts";
+import type { Handler, ServeOptions } from "./types.ts";
+
+/** The function that answers, whatever form the handler has. */
+export type HandlerFunction = Handler;
+
+export interface Limits {
+  readonly body: number;
+  readonly header: number;
+  readonly target: number;
+  readonly connections: number;
+}
+
+export interface Timeouts {
+  readonly header: number;
+  readonly body: number;
+  readonly idle: number;
+  readonly handler: number;
+}
+
+/** The options of `serve`, checked and with their defaults. */
+export interface ServeConfig {
+  readonly port: number;
+  readonly hostname: string;
+  readonly path: string | undefined;
+  readonly reusePort: boolean | undefined;
+  readonly backlog: number | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly tls: TlsServerOptions | undefined;
+  readonly engine: "wire" | "native";
+  readonly limits: Limits;
+  readonly timeouts: Timeouts;
+  readonly handler: HandlerFunction;
+  readonly onListen: ((address: Address) => void) | undefined;
+  readonly onError: ServeOptions["onError"];
+  /** The limits and timeouts that were given, not taken from the defaults. */
+  readonly given: ReadonlySet<string>;
+}
+
+const WHAT = "serve";
+
+const KNOWN = new Set([
+  "port",
+  "hostname",
+  "path",
+  "reusePort",
+  "backlog",
+  "signal",
+  "tls",
+  "engine",
+  "limits",
+  "timeouts",
+  "onListen",
+  "onError",
+]);
+
+const LIMITS: Limits = {
+  body: 128 * 1024 * 1024,
+  header: 16 * 1024,
+  target: 8 * 1024,
+  connections: Infinity,
+};
+
+const TIMEOUTS: Timeouts = {
+  header: 10_000,
+  body: 60_000,
+  idle: 75_000,
+  handler: Infinity,
+};
+
+/** Checks what `serve` was given; refuses what nothing here would honour. */
+export function resolveOptions(
+  handler: Handler | { fetch: Handler },
+  options: ServeOptions = {},
+): ServeConfig {
+  checkKnown(options, KNOWN, WHAT);
+  checkPort(options.port, WHAT);
+  checkAmount(options.backlog, "backlog", WHAT);
+  const { engine = "wire", path, tls } = options;
+  if (engine !== "wire" && engine !== "native") {
+    throw new TypeError(
+      `Cannot serve: engine must be "wire" or "native": ${engine}`,
+    );
+  }
+  if (path !== undefined) {
+    if (options.port !== undefined || options.hostname !== undefined) {
+      throw new TypeError(
+        "Cannot serve: give either path or hostname and port, not both",
+      );
+    }
+    if (options.reusePort) {
+      throw new TypeError("Cannot serve: reusePort makes no sense with path");
+    }
+  }
+  for (const name of ["onListen", "onError"] as const) {
+    const value: unknown = options[name];
+    if (value !== undefined && typeof value !== "function") {
+      throw new TypeError(`Cannot serve: ${name} must be a function`);
+    }
+  }
+  const given = new Set<string>();
+  return {
+    port: options.port ?? 8000,
+    hostname: options.hostname ?? "0.0.0.0",
+    path,
+    reusePort: options.reusePort,
+    backlog: options.backlog,
+    signal: options.signal,
+    tls,
+    engine,
+    limits: amounts("limits", options.limits, LIMITS, given),
+    timeouts: timesOf(amounts("timeouts", options.timeouts, TIMEOUTS, given)),
+    handler: functionOf(handler),
+    onListen: options.onListen?.bind(options),
+    onError: options.onError?.bind(options),
+    given,
+  };
+}
+
+function functionOf(handler: Handler | { fetch: Handler }): HandlerFunction {
+  if (typeof handler === "function") return handler;
+  const { fetch } = handler ?? {};
+  if (typeof fetch !== "function") {
+    throw new TypeError(
+      `Cannot serve: the handler is neither a function nor has it a fetch: ${
+        handler === null ? "null" : typeof handler
+      }`,
+    );
+  }
+  return fetch.bind(handler);
+}
+
+function amounts<T extends object>(
+  group: string,
+  values: Partial<T> | undefined,
+  defaults: T,
+  given: Set<string>,
+): T {
+  if (values === undefined) return defaults;
+  checkKnown(values, new Set(Object.keys(defaults)), `${WHAT} with ${group}`);
+  const resolved = { ...defaults };
+  for (const [name, value] of Object.entries(values)) {
+    if (value === undefined) continue;
+    checkAmount(value, `${group}.${name}`, WHAT);
+    resolved[name as keyof T] = value as T[keyof T];
+    given.add(`${group}.${name}`);
+  }
+  return resolved;
+}
+
+/** `0` turns a timeout off. */
+function timesOf(times: Timeouts): Timeouts {
+  const resolved: Record<string, number> = {};
+  for (const [name, ms] of Object.entries(times)) {
+    resolved[name] = ms === 0 ? Infinity : ms;
+  }
+  return resolved as unknown as Timeouts;
+}
+
+/** `http://host:port/`, as this machine can reach it. */
+export function urlOf(address: Address, secure: boolean): string {
+  const scheme = secure ? "https" : "http";
+  if (address.transport === "unix") return `${scheme}://localhost/`;
+  const { hostname, port } = address;
+  const host = hostname === "0.0.0.0" || hostname === "::" || hostname === ""
+    ? "localhost"
+    : hostname.includes(":")
+    ? `[${hostname}]`
+    : hostname;
+  return new URL(`${scheme}://${host}:${port}/`).href;
+}

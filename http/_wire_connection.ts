@@ -1,0 +1,680 @@
+import {
+  ClosedError,
+  SizeLimitError,
+  TimeoutError,
+} from "../streams/errors.ts";
+import type { NetError } from "../streams/errors.ts";
+import type { Transport, TransportEvents } from "../tcp/_transport.ts";
+import { Writer } from "../tcp/_writer.ts";
+import { H1Error, RequestReader } from "./_h1_reader.ts";
+import type { Fields, H1Events, RequestHead } from "./_h1_types.ts";
+import { dateLine, encodeHead, statusLine } from "./_h1_writer.ts";
+import { isUnsayableMethod } from "./_request.ts";
+import type { Outgoing } from "./_response_parts.ts";
+import { takeApart } from "./_response_parts.ts";
+import { takeoverOf } from "./_takeover.ts";
+import type { Takeover } from "./_takeover.ts";
+import { WireExchange } from "./_wire_exchange.ts";
+import { takeoverHead, writeWhole } from "./_wire_response.ts";
+import type { WireServer } from "./_wire_server.ts";
+import { ResponseStream } from "./_wire_stream.ts";
+import { TakenTransport } from "./_wire_taken.ts";
+
+/** Bytes of the response that wait before its source is held. */
+const HIGH_WATER_MARK = 64 * 1024;
+/** Bytes of following requests that may wait for the one being answered. */
+const MAX_BACKLOG = 64 * 1024;
+/** Bytes of a body that nobody read, read on to save the connection. */
+const MAX_DISCARD = 256 * 1024;
+/** How long the peer may take to see the end, in ms: RFC 9112, 9.6. */
+const LINGER = 2000;
+/** Bytes thrown away meanwhile. */
+const MAX_LINGER = 1024 * 1024;
+
+const CONTINUE = encodeHead("HTTP/1.1 100 Continue\r\n\r\n");
+
+/** What the deadline of a connection is for. */
+type Waiting = "request" | "head" | "body" | "end" | "nothing";
+
+/**
+ * A connection of the wire engine: reads one request after the other, has
+ * each answered before the next is looked at, and ends in order.
+ */
+export class WireConnection implements TransportEvents {
+  readonly server: WireServer;
+  readonly transport: Transport;
+  readonly #reader: RequestReader;
+  readonly #writer: Writer;
+  /** The request being answered. */
+  #exchange: WireExchange | undefined;
+  /** Its handler is to be called once all that came at once is read. */
+  #called = true;
+  /** The response begun says that it is the last one. */
+  #last = false;
+  /** Nothing is read any more but the peer's end. */
+  #leaving = false;
+  #lingered = 0;
+  #peerEnded = false;
+  #over = false;
+  #taken = false;
+  #takeover: { takeover: Takeover; exchange: WireExchange } | undefined;
+  #paused = false;
+  #backlog = 0;
+  #waiting: Waiting = "request";
+  #deadline: number;
+  /** What was left to write when the deadline was set. */
+  #unsent = 0;
+  /** Answered, not yet with the kernel, and somebody waits to hear of it. */
+  #unflushed: WireExchange[] = [];
+  #lost: NetError | undefined;
+
+  constructor(server: WireServer, transport: Transport) {
+    this.server = server;
+    this.transport = transport;
+    this.#writer = new Writer(transport, HIGH_WATER_MARK);
+    const events: H1Events<RequestHead> = {
+      head: (head) => this.#onHead(head),
+      data: (chunk) => this.#onBody(chunk),
+      end: (trailers) => this.#onEnd(trailers),
+    };
+    this.#reader = new RequestReader(events, server.readerLimits);
+    this.#deadline = server.now + server.config.timeouts.idle;
+  }
+
+  // What the transport tells.
+
+  data(chunk: Uint8Array): void {
+    this.server.bytesRead += chunk.byteLength;
+    if (this.#leaving) {
+      this.#lingered += chunk.byteLength;
+      if (this.#lingered > MAX_LINGER) this.transport.destroy();
+      return;
+    }
+    if (this.#reader.stopped) {
+      this.#backlog += chunk.byteLength;
+      if (this.#backlog > MAX_BACKLOG) this.#pause();
+    }
+    this.#feed(chunk);
+  }
+
+  end(): void {
+    this.#peerEnded = true;
+    const exchange = this.#exchange;
+    if (this.#leaving) {
+      this.#checkLeft();
+      return;
+    }
+    // Most likely it is gone, and if not it can still be answered.
+    exchange?.leave();
+    if (exchange?.stream !== undefined) {
+      this.transport.destroy();
+      return;
+    }
+    try {
+      this.#reader.finish();
+    } catch (error) {
+      this.#refuse(error);
+    }
+    if (this.#exchange === undefined) this.#leave();
+  }
+
+  drain(): void {
+    this.#writer.drained();
+    const { full } = this;
+    if (!full) this.#exchange?.stream?.drained();
+    if (this.#writer.idle) this.#flushed();
+  }
+
+  close(error?: NetError): void {
+    this.#over = true;
+    this.#writer.drop();
+    const reason = this.#lost = error ?? new ClosedError("The client is gone");
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    exchange?.lose(reason);
+    for (const unflushed of this.#unflushed) unflushed.lose(reason);
+    this.#unflushed = [];
+    this.#takeover?.takeover.abandon(reason);
+    this.#takeover = undefined;
+    this.server.remove(this);
+  }
+
+  // What the reader tells.
+
+  #onHead(head: RequestHead): void {
+    const { server } = this;
+    const origin = server.origins.of(head.host);
+    if (origin === undefined) {
+      throw new H1Error(400, "Cannot take a request: its Host is no host");
+    }
+    if (isUnsayableMethod(head.method)) {
+      throw new H1Error(
+        501,
+        "Cannot take a request: its method is in lower case",
+      );
+    }
+    const { framing, method } = head;
+    const length = framing.kind === "length" ? framing.length : 0;
+    if (length > server.config.limits.body) {
+      throw new H1Error(413, "Cannot take a body: it is too long");
+    }
+    const body = (framing.kind === "chunked" || length > 0) &&
+      method !== "GET" && method !== "HEAD";
+    this.#exchange = new WireExchange(this, head, origin, body);
+    this.#called = false;
+    this.#stopWaiting();
+    // What follows is for the tunnel.
+    if (method === "CONNECT") this.#exchange.arrive(undefined);
+  }
+
+  #onBody(chunk: Uint8Array): void {
+    const exchange = this.#exchange;
+    if (exchange === undefined) return;
+    exchange.received += chunk.byteLength;
+    const { body } = exchange;
+    if (exchange.received > this.server.config.limits.body) {
+      throw new H1Error(413, "Cannot take a body: it is too long");
+    }
+    if (body === undefined || body.discarded) {
+      this.#checkDiscarded(exchange);
+      return;
+    }
+    if (!body.push(chunk)) this.#pause();
+    this.#awaitBody(exchange);
+  }
+
+  #onEnd(trailers: Fields | undefined): void {
+    const exchange = this.#exchange;
+    if (exchange === undefined) return;
+    this.#stopWaiting();
+    exchange.arrive(trailers);
+    if (!this.#called) this.#call(exchange);
+    if (this.#over) return;
+    if (exchange.finished) this.#next();
+    else this.#reader.stop();
+    if (this.#takeover?.exchange === exchange) this.#handOver();
+  }
+
+  // Requests.
+
+  #feed(chunk: Uint8Array): void {
+    try {
+      this.#reader.feed(chunk);
+    } catch (error) {
+      this.#refuse(error);
+    }
+    const exchange = this.#exchange;
+    if (exchange === undefined) {
+      if (this.#waiting === "request" && this.#reader.phase === "head") {
+        this.#waiting = "head";
+        this.#deadline = this.server.after(this.server.config.timeouts.header);
+      }
+    } else if (!this.#called) {
+      // Its body is still to come.
+      this.#awaitBody(exchange);
+      this.#call(exchange);
+    }
+  }
+
+  #call(exchange: WireExchange): void {
+    this.#called = true;
+    const { handler, timeouts } = this.server.config;
+    let response: unknown;
+    try {
+      response = handler(exchange.request, exchange.context);
+    } catch (error) {
+      this.handlerFailed(exchange, error);
+      return;
+    }
+    if (isThenable(response)) {
+      if (timeouts.handler !== Infinity) {
+        exchange.deadline = this.server.after(timeouts.handler);
+      }
+      response.then(
+        (given) => this.#answer(exchange, given as Response),
+        (error) => this.handlerFailed(exchange, error),
+      );
+    } else {
+      this.#answer(exchange, response as Response);
+    }
+  }
+
+  #answer(exchange: WireExchange, response: Response): void {
+    try {
+      this.#send(exchange, response);
+    } catch (error) {
+      this.handlerFailed(exchange, error);
+    }
+  }
+
+  #send(exchange: WireExchange, response: Response): void {
+    const takeover = response?.status === 101 || exchange.method === "CONNECT"
+      ? takeoverOf(response)
+      : undefined;
+    if (exchange.answered) {
+      // The client is gone, or had an answer already.
+      if (takeover !== undefined) takeover.abandon(exchange.lost);
+      else response?.body?.cancel(exchange.lost).catch(() => {});
+      return;
+    }
+    const outgoing = takeApart(response);
+    if (takeover !== undefined) {
+      this.#beginTakeover(exchange, outgoing, takeover);
+      return;
+    }
+    if (outgoing.status < 200) {
+      throw new TypeError(
+        `Cannot send a response: ${outgoing.status} is only for an upgrade`,
+      );
+    }
+    const { body } = outgoing;
+    if (body === null || typeof body === "string" || isBytes(body)) {
+      writeWhole(exchange, outgoing, body);
+      this.responseOver(exchange);
+    } else {
+      exchange.stream = new ResponseStream(exchange, outgoing, body);
+      exchange.stream.start();
+    }
+  }
+
+  /** The handler gave no response that can be sent. */
+  handlerFailed(exchange: WireExchange, error: unknown): void {
+    if (exchange.answered) {
+      if (!exchange.isKnown(error)) exchange.report(error);
+      return;
+    }
+    if (exchange.isKnown(error)) {
+      this.#bare(exchange, 500);
+      return;
+    }
+    const { onError } = this.server.config;
+    if (onError === undefined) {
+      this.#bare(exchange, 500);
+      return;
+    }
+    const failed = () => this.#bare(exchange, 500);
+    const send = (response: Response) => {
+      try {
+        this.#send(exchange, response);
+      } catch {
+        failed();
+      }
+    };
+    try {
+      const response = onError(error, exchange.request);
+      if (isThenable(response)) response.then(send, failed);
+      else send(response);
+    } catch {
+      failed();
+    }
+  }
+
+  /** A response of the engine's own: nothing but a status. */
+  #bare(exchange: WireExchange, status: number): void {
+    if (exchange.answered) return;
+    exchange.stream?.stop(undefined);
+    exchange.stream = undefined;
+    writeWhole(exchange, bareResponse(status), null);
+    this.responseOver(exchange);
+  }
+
+  /** The request, or what comes as one, breaks the rules or a limit. */
+  #refuse(error: unknown): void {
+    if (this.#over || this.#leaving) return;
+    const status = error instanceof H1Error ? error.status : 500;
+    const exchange = this.#exchange;
+    const reason = status === 413
+      ? new SizeLimitError(
+        `Cannot take a body: more than ${this.server.config.limits.body} bytes`,
+        { limit: this.server.config.limits.body, phase: "body" },
+      )
+      : error;
+    this.#refuseWith(exchange, status, reason);
+    if (!(error instanceof H1Error)) throw error;
+  }
+
+  #refuseWith(
+    exchange: WireExchange | undefined,
+    status: number,
+    reason: unknown,
+  ): void {
+    this.#last = true;
+    if (exchange === undefined) {
+      this.write(
+        encodeHead(
+          `${
+            statusLine(status)
+          }${dateLine()}content-length: 0\r\nconnection: close\r\n\r\n`,
+        ),
+      );
+      this.#leave();
+      return;
+    }
+    const unanswered = !exchange.answered;
+    this.#called = true;
+    this.#stopWaiting();
+    exchange.breakOff(reason);
+    if (unanswered) this.#bare(exchange, status);
+    else if (exchange.finished) this.#leave();
+    // Else the response goes on, and is the last one.
+  }
+
+  // Responses.
+
+  /** Whether another request may follow; the head that is written says so. */
+  decidePersistence(exchange: WireExchange, outgoing: Outgoing): boolean {
+    if (
+      outgoing.close || !exchange.head.keepAlive || this.server.closing ||
+      !this.#mayDiscard(exchange)
+    ) this.#last = true;
+    return !this.#last;
+  }
+
+  /** Whether what is left of the request can be waited for. */
+  #mayDiscard(exchange: WireExchange): boolean {
+    if (exchange.arrived) return true;
+    // Unless it was asked for it may never come (RFC 9110, 10.1.1).
+    if (exchange.expecting || exchange.broken !== undefined) return false;
+    if (exchange.body?.taken && !exchange.body.discarded) return true;
+    const { framing } = exchange.head;
+    return framing.kind !== "length" ||
+      framing.length - exchange.received <= MAX_DISCARD;
+  }
+
+  /** All of the response is written. */
+  responseOver(exchange: WireExchange): void {
+    exchange.finished = true;
+    exchange.stream = undefined;
+    if (exchange.watched) this.whenFlushed(exchange);
+    // The reader is still at it: it goes on, or stops, when it is back.
+    if (exchange.arrived) {
+      if (this.#reader.stopped || this.#last) this.#next();
+      return;
+    }
+    if (this.#last) {
+      exchange.breakOff(new ClosedError("The response is over"));
+      this.#exchange = undefined;
+      this.#leave();
+      return;
+    }
+    const { body } = exchange;
+    if (body === undefined || !body.taken || body.discarded) {
+      body?.discard();
+      exchange.received = 0;
+    }
+    this.#awaitBody(exchange);
+  }
+
+  #checkDiscarded(exchange: WireExchange): void {
+    if (exchange.finished && exchange.received > MAX_DISCARD) this.#leave();
+    else this.#awaitBody(exchange);
+  }
+
+  /** The request is answered: on to what has come behind it. */
+  #next(): void {
+    this.#exchange = undefined;
+    if (this.#last || this.server.closing) {
+      this.#leave();
+      return;
+    }
+    this.#waiting = "request";
+    this.#deadline = this.server.after(this.server.config.timeouts.idle);
+    this.#unsent = this.#writer.buffered;
+    if (!this.#reader.stopped) return;
+    this.#backlog = 0;
+    this.makeRoom();
+    try {
+      this.#reader.resume();
+    } catch (error) {
+      this.#refuse(error);
+    }
+    const exchange = this.#exchange as WireExchange | undefined;
+    if (exchange !== undefined && !this.#called) {
+      this.#awaitBody(exchange);
+      this.#call(exchange);
+    } else if (exchange === undefined && !this.#leaving) {
+      if (this.#peerEnded) this.#leave();
+      else if (this.#reader.phase === "head") {
+        this.#waiting = "head";
+        this.#deadline = this.server.after(this.server.config.timeouts.header);
+      }
+    }
+  }
+
+  /** The response cannot be finished: it must not look as if it were. */
+  abort(exchange: WireExchange, error: unknown): void {
+    this.#exchange = undefined;
+    exchange.report(error);
+    exchange.fail(error);
+    this.#writer.drop();
+    this.transport.reset();
+  }
+
+  sayContinue(): void {
+    this.write(CONTINUE);
+  }
+
+  writeText(text: string): void {
+    this.write(encodeHead(text));
+  }
+
+  write(bytes: Uint8Array): void {
+    this.server.bytesWritten += bytes.byteLength;
+    this.#writer.write(bytes);
+  }
+
+  /** Whether to wait for the client to take what it was sent. */
+  get full(): boolean {
+    if (!this.#writer.full) return false;
+    // Only the kernel's word counts: then a drain is sure to come.
+    this.#writer.flush();
+    return this.#writer.full;
+  }
+
+  /** Tells the exchange once all that was written is with the kernel. */
+  whenFlushed(exchange: WireExchange): void {
+    if (this.#over) {
+      if (this.#lost instanceof ClosedError) exchange.delivered();
+      else exchange.fail(this.#lost);
+    } else {
+      this.#writer.flush();
+      if (this.#writer.idle) exchange.delivered();
+      else this.#unflushed.push(exchange);
+    }
+  }
+
+  #flushed(): void {
+    if (this.#unflushed.length > 0) {
+      const unflushed = this.#unflushed;
+      this.#unflushed = [];
+      for (const exchange of unflushed) exchange.delivered();
+    }
+    if (this.#takeover !== undefined) this.#handOver();
+    if (this.#leaving) this.#checkLeft();
+  }
+
+  // The way out.
+
+  /** FIN, and then the peer's: what it still sends must not draw a RST. */
+  #leave(): void {
+    if (this.#leaving || this.#over) return;
+    this.#leaving = true;
+    this.#exchange = undefined;
+    this.#waiting = "end";
+    this.#deadline = this.server.after(this.server.config.timeouts.idle);
+    this.#reader.rest();
+    this.#writer.end();
+    this.#unsent = this.#writer.buffered;
+    this.makeRoom();
+    this.#checkLeft();
+  }
+
+  #checkLeft(): void {
+    if (!this.#writer.idle || this.#over) return;
+    if (this.#peerEnded) this.transport.destroy();
+    else this.#deadline = this.server.after(LINGER);
+  }
+
+  /** The server closes: what is idle ends now, the rest when it is answered. */
+  shutDown(): void {
+    if (this.#taken || this.#leaving || this.#exchange !== undefined) return;
+    if (this.#reader.phase !== "start") {
+      this.#last = true;
+    } else if (this.#writer.idle) {
+      this.transport.destroy();
+    } else {
+      this.#leave();
+    }
+  }
+
+  // Takeovers.
+
+  #beginTakeover(
+    exchange: WireExchange,
+    outgoing: Outgoing,
+    takeover: Takeover,
+  ): void {
+    const { head } = exchange;
+    if (outgoing.status < 200 ? head.upgrade === undefined : head.minor === 0) {
+      throw new TypeError(
+        `Cannot take the connection over: the request did not ask for it: ${head.method}`,
+      );
+    }
+    exchange.answered = true;
+    this.writeText(takeoverHead(outgoing));
+    this.#takeover = { takeover, exchange };
+    this.#writer.flush();
+    this.#handOver();
+  }
+
+  #handOver(): void {
+    const { takeover, exchange } = this.#takeover!;
+    // It switches behind the request (RFC 9110, 7.8), and behind our head.
+    if (!exchange.arrived) {
+      exchange.body?.discard();
+      return;
+    }
+    if (this.#writer.buffered > this.transport.pending) return;
+    this.#takeover = undefined;
+    this.#taken = true;
+    exchange.finished = true;
+    this.#exchange = undefined;
+    this.#stopWaiting();
+    const rest = this.#reader.rest();
+    if (exchange.watched) exchange.delivered();
+    takeover.start(
+      new TakenTransport(this.transport, this.#peerEnded, {
+        read: (size) => this.server.bytesRead += size,
+        written: (size) => this.server.bytesWritten += size,
+        closed: () => {
+          this.#over = true;
+          this.server.remove(this);
+        },
+      }),
+      rest,
+    );
+    this.makeRoom();
+  }
+
+  // Waiting.
+
+  #pause(): void {
+    this.#paused = true;
+    this.transport.pause();
+    if (this.#waiting === "body" && !this.#exchange?.finished) {
+      this.#stopWaiting();
+    }
+  }
+
+  /** Reads on, when it was held. */
+  makeRoom(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.transport.resume();
+    if (this.#exchange !== undefined) this.#awaitBody(this.#exchange);
+  }
+
+  #awaitBody(exchange: WireExchange): void {
+    if (exchange.arrived || (this.#paused && !exchange.finished)) return;
+    this.#waiting = "body";
+    this.#deadline = this.server.after(this.server.config.timeouts.body);
+  }
+
+  #stopWaiting(): void {
+    this.#waiting = "nothing";
+    this.#deadline = Infinity;
+  }
+
+  /** Looks at the deadlines; called every so often. */
+  check(now: number): void {
+    if (this.#over || this.#taken) return;
+    const exchange = this.#exchange;
+    if (exchange !== undefined && now >= exchange.deadline) {
+      exchange.deadline = Infinity;
+      if (!exchange.answered) {
+        this.#last = true;
+        this.#bare(exchange, 503);
+        if (this.#over) return;
+      }
+    }
+    if (now >= this.#deadline) this.#expire(exchange);
+  }
+
+  #expire(exchange: WireExchange | undefined): void {
+    const waiting = this.#waiting;
+    this.#stopWaiting();
+    switch (waiting) {
+      case "request":
+      case "end": {
+        // As long as the client takes something it is not idle.
+        const unsent = this.#writer.buffered;
+        if (unsent > 0 && unsent < this.#unsent) {
+          this.#unsent = unsent;
+          this.#waiting = waiting;
+          this.#deadline = this.server.after(this.server.config.timeouts.idle);
+        } else this.transport.destroy();
+        break;
+      }
+      case "head":
+        this.#refuseWith(undefined, 408, undefined);
+        break;
+      case "body": {
+        const { body } = this.server.config.timeouts;
+        if (exchange === undefined || exchange.finished) {
+          this.transport.destroy();
+          break;
+        }
+        this.#refuseWith(
+          exchange,
+          408,
+          new TimeoutError(
+            `Cannot read the body: nothing came for ${body} ms`,
+            { phase: "body" },
+          ),
+        );
+      }
+    }
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && "then" in value;
+}
+
+function isBytes(value: unknown): value is Uint8Array {
+  return value instanceof Uint8Array;
+}
+
+function bareResponse(status: number): Outgoing {
+  return {
+    status,
+    reason: "",
+    body: null,
+    lines: "",
+    length: undefined,
+    close: false,
+    dated: false,
+    typed: false,
+    upgrade: false,
+  };
+}

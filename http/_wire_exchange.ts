@@ -1,0 +1,372 @@
+import { ClosedError } from "../streams/errors.ts";
+import type { Address } from "../streams/types.ts";
+import type { Connection, TlsInfo } from "../tcp/types.ts";
+import { TcpConnection } from "../tcp/_connection.ts";
+import type { Fields, RequestHead } from "./_h1_types.ts";
+import { fieldLine, statusLine } from "./_h1_writer.ts";
+import { headersOf, makeRequest } from "./_request.ts";
+import type { RequestSource } from "./_request.ts";
+import { canonicalTarget } from "./_request_url.ts";
+import { RequestBody } from "./_request_body.ts";
+import { takeoverResponse } from "./_takeover.ts";
+import type { ServerContext } from "./types.ts";
+import type { WireConnection } from "./_wire_connection.ts";
+import type { ResponseStream } from "./_wire_stream.ts";
+
+/** A promise made when somebody asks for it, also after the fact. */
+class Outcome<T> {
+  #promise: Promise<T> | undefined;
+  #resolve: ((value: T) => void) | undefined;
+  #reject: ((error: unknown) => void) | undefined;
+  #settled: { value: T } | { error: unknown } | undefined;
+
+  get promise(): Promise<T> {
+    if (this.#promise === undefined) {
+      this.#promise = new Promise<T>((resolve, reject) => {
+        this.#resolve = resolve;
+        this.#reject = reject;
+      });
+      // Nobody has to listen.
+      this.#promise.catch(() => {});
+      if (this.#settled !== undefined) this.#settle();
+    }
+    return this.#promise;
+  }
+
+  resolve(value: T): void {
+    this.#settled ??= { value };
+    this.#settle();
+  }
+
+  reject(error: unknown): void {
+    this.#settled ??= { error };
+    this.#settle();
+  }
+
+  #settle(): void {
+    const settled = this.#settled!;
+    if ("error" in settled) this.#reject?.(settled.error);
+    else this.#resolve?.(settled.value);
+  }
+}
+
+/** One request and its response, as the wire engine knows them. */
+export class WireExchange implements RequestSource {
+  readonly engine = "wire";
+  readonly connection: WireConnection;
+  readonly head: RequestHead;
+  readonly origin: string;
+  readonly body: RequestBody | undefined;
+  readonly receivedAt: number;
+  /** Bytes of the body so far. */
+  received = 0;
+  /** The request has come whole. */
+  arrived = false;
+  /** The final response has begun, or never will: what comes is too late. */
+  answered = false;
+  /** Nothing more of the response will be written. */
+  finished = false;
+  /** The client has not been told to go on with its body. */
+  expecting: boolean;
+  /** The connection is lost. */
+  lost: unknown = undefined;
+  /** Why the body broke off, when it did. */
+  broken: unknown = undefined;
+  /** When the handler has had its time; in the server's own. */
+  deadline = Infinity;
+  stream: ResponseStream | undefined;
+  #request: Request | undefined;
+  #context: ServerContext | undefined;
+  #url: string | undefined;
+  #controller: AbortController | undefined;
+  #gone = false;
+  #trailerFields: Fields | undefined;
+  #trailers: Outcome<Headers> | undefined;
+  #completed: Outcome<void> | undefined;
+
+  constructor(
+    connection: WireConnection,
+    head: RequestHead,
+    origin: string,
+    body: boolean,
+  ) {
+    this.connection = connection;
+    this.head = head;
+    this.origin = origin;
+    this.body = body ? new RequestBody(this) : undefined;
+    this.expecting = head.expectContinue;
+    this.receivedAt = performance.now();
+  }
+
+  get method(): string {
+    return this.head.method;
+  }
+
+  get fields(): Fields {
+    return this.head.fields;
+  }
+
+  get url(): string {
+    return this.#url ??= canonicalTarget(this.origin, this.head);
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#gone) this.#abort();
+    }
+    return this.#controller.signal;
+  }
+
+  get request(): Request {
+    return this.#request ??= makeRequest(this);
+  }
+
+  get context(): ServerContext {
+    return this.#context ??= new WireContext(this);
+  }
+
+  get trailers(): Promise<Headers> {
+    if (this.#trailers === undefined) {
+      this.#trailers = new Outcome();
+      if (this.arrived) this.#trailers.resolve(this.#trailerHeaders());
+      else if (this.broken !== undefined) this.#trailers.reject(this.broken);
+    }
+    return this.#trailers.promise;
+  }
+
+  #trailerHeaders(): Headers {
+    return headersOf(this.#trailerFields ?? []);
+  }
+
+  get completed(): Promise<void> {
+    if (this.#completed === undefined) {
+      this.#completed = new Outcome();
+      if (this.lost !== undefined) this.#completed.reject(this.lost);
+      else if (this.finished) this.connection.whenFlushed(this);
+    }
+    return this.#completed.promise;
+  }
+
+  /** Whether somebody waits to hear how the delivery went. */
+  get watched(): boolean {
+    return this.#completed !== undefined;
+  }
+
+  /** All of the response is with the kernel. */
+  delivered(): void {
+    this.#completed?.resolve();
+  }
+
+  /** The request has come whole. */
+  arrive(trailers: Fields | undefined): void {
+    this.arrived = true;
+    this.#trailerFields = trailers;
+    this.body?.end();
+    this.#trailers?.resolve(this.#trailerHeaders());
+  }
+
+  /** The rest of the request will not come. */
+  breakOff(reason: unknown): void {
+    if (this.arrived || this.broken !== undefined) return;
+    this.broken = reason;
+    this.body?.fail(reason);
+    this.#trailers?.reject(reason);
+  }
+
+  /** The client is gone: who works for it may stop. */
+  leave(): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    if (this.#controller !== undefined) this.#abort();
+  }
+
+  #abort(): void {
+    this.#controller!.abort(
+      new DOMException("The client is gone", "AbortError"),
+    );
+  }
+
+  /** The client is gone before it had all of the response. */
+  lose(reason: unknown): void {
+    this.leave();
+    this.fail(reason);
+  }
+
+  /** The response cannot be delivered. */
+  fail(reason: unknown): void {
+    if (this.lost !== undefined) return;
+    this.lost = reason;
+    this.breakOff(reason);
+    this.answered = true;
+    this.#completed?.reject(reason);
+    this.stream?.stop(reason);
+  }
+
+  /** Whether the error is none of the handler's: it is how it heard. */
+  isKnown(error: unknown): boolean {
+    return error !== undefined &&
+      (error === this.broken || error === this.lost ||
+        (this.#gone && error === this.#controller?.signal.reason));
+  }
+
+  onShutdown(callback: () => void): () => void {
+    return this.connection.server.onShutdown(callback);
+  }
+
+  report(error: unknown): void {
+    this.connection.server.report(error, this.request);
+  }
+
+  // What the body asks for.
+
+  wanted(): void {
+    if (!this.expecting) return;
+    this.expecting = false;
+    if (!this.answered) this.connection.sayContinue();
+  }
+
+  room(): void {
+    this.connection.makeRoom();
+  }
+}
+
+/** What the handler is told. */
+class WireContext implements ServerContext {
+  readonly #exchange: WireExchange;
+
+  constructor(exchange: WireExchange) {
+    this.#exchange = exchange;
+  }
+
+  get remoteAddress(): Address {
+    return this.#exchange.connection.transport.remoteAddress;
+  }
+
+  get localAddress(): Address {
+    return this.#exchange.connection.transport.localAddress;
+  }
+
+  get clientAddress(): string {
+    return clientOf(this.remoteAddress);
+  }
+
+  get protocol(): "http/1.0" | "http/1.1" {
+    return this.#exchange.head.minor === 0 ? "http/1.0" : "http/1.1";
+  }
+
+  get receivedAt(): number {
+    return this.#exchange.receivedAt;
+  }
+
+  get tls(): TlsInfo | undefined {
+    return this.#exchange.connection.transport.tls;
+  }
+
+  get trailers(): Promise<Headers> {
+    return this.#exchange.trailers;
+  }
+
+  get completed(): Promise<void> {
+    return this.#exchange.completed;
+  }
+
+  get raw(): unknown {
+    return this.#exchange.connection.transport.raw;
+  }
+
+  waitUntil(task: Promise<unknown>): void {
+    this.#exchange.connection.server.waitUntil(
+      task,
+      (error) => this.#exchange.report(error),
+    );
+  }
+
+  inform(status: 102 | 103, headers?: HeadersInit): void {
+    const exchange = this.#exchange;
+    if ((status as number) !== 102 && (status as number) !== 103) {
+      throw new RangeError(
+        `Cannot inform: the status must be 102 or 103: ${status}`,
+      );
+    }
+    if (exchange.answered) {
+      throw new TypeError("Cannot inform: the response has begun");
+    }
+    // RFC 9110, 15.2: never to an HTTP/1.0 client.
+    if (exchange.head.minor === 0) return;
+    let text = statusLine(status);
+    for (const [name, value] of new Headers(headers)) {
+      text += fieldLine(name, value);
+    }
+    exchange.connection.writeText(`${text}\r\n`);
+  }
+
+  tunnel(
+    handler: (connection: Connection) => unknown,
+    init: ResponseInit = {},
+  ): Response {
+    return tunnel(this.#exchange, handler, init);
+  }
+}
+
+/** The host of an address; the path of a Unix socket. */
+export function clientOf(address: Address): string {
+  return address.transport === "unix" ? address.path : address.hostname;
+}
+
+function tunnel(
+  exchange: WireExchange,
+  handler: (connection: Connection) => unknown,
+  init: ResponseInit,
+): Response {
+  if (typeof handler !== "function") {
+    throw new TypeError(
+      `Cannot tunnel: the handler must be a function: ${typeof handler}`,
+    );
+  }
+  const { method, upgrade } = exchange.head;
+  const connect = method === "CONNECT";
+  if (!connect && upgrade === undefined) {
+    throw new TypeError(
+      `Cannot tunnel: the request is neither CONNECT nor asks for an upgrade: ${method}`,
+    );
+  }
+  const status = init.status ?? (connect ? 200 : 101);
+  if (connect ? status < 200 || status > 299 : status !== 101) {
+    throw new RangeError(
+      `Cannot tunnel: the status must be ${
+        connect ? "2xx after CONNECT" : "101 after an upgrade"
+      }: ${status}`,
+    );
+  }
+  const headers = new Headers(init.headers);
+  if (!connect) {
+    if (!headers.has("upgrade")) headers.set("upgrade", upgrade!);
+    headers.set("connection", "upgrade");
+  }
+  return takeoverResponse(status, headers, {
+    start(transport, head) {
+      const connection = new TcpConnection(transport, {}, head);
+      const { server } = exchange.connection;
+      server.waitUntil(connection.closed, () => {});
+      run(handler, connection, exchange);
+    },
+    abandon() {},
+  });
+}
+
+/** The handler's lifetime is the connection's. */
+async function run(
+  handler: (connection: Connection) => unknown,
+  connection: TcpConnection,
+  exchange: WireExchange,
+): Promise<void> {
+  try {
+    await handler(connection);
+  } catch (error) {
+    connection.destroy(error);
+    if (!(error instanceof ClosedError)) exchange.report(error);
+    return;
+  }
+  await connection.close();
+}

@@ -1,0 +1,216 @@
+import type { NetError } from "../streams/errors.ts";
+import type { Address } from "../streams/types.ts";
+import { loadRuntime } from "../tcp/_load.ts";
+import type { RuntimeServer } from "../tcp/_runtime.ts";
+import type { Transport } from "../tcp/_transport.ts";
+import type { ServerStats, TlsServerOptions } from "../tcp/types.ts";
+import type { H1Limits } from "./_h1_types.ts";
+import { Origins } from "./_request_url.ts";
+import { fetchDirect } from "./_serve_direct.ts";
+import { Lifetime } from "./_serve_lifetime.ts";
+import { urlOf } from "./_serve_options.ts";
+import type { ServeConfig } from "./_serve_options.ts";
+import type { HttpServer } from "./types.ts";
+import { WireConnection } from "./_wire_connection.ts";
+
+/** Header fields of a request, and of its trailers, at most. */
+const MAX_FIELDS = 256;
+/** Deadlines are looked at as often as this at most and at least, in ms. */
+const MIN_TICK = 10;
+const MAX_TICK = 500;
+
+const ignore = { data() {}, end() {}, drain() {}, close() {} };
+
+/** The server of the wire engine: our own codec over tcp. */
+export class WireServer implements HttpServer {
+  readonly config: ServeConfig;
+  readonly readerLimits: H1Limits;
+  /** Time as of the last look at the deadlines: good enough for them. */
+  now = 0;
+  bytesRead = 0;
+  bytesWritten = 0;
+  #listener!: RuntimeServer;
+  #origins!: Origins;
+  readonly #connections = new Set<WireConnection>();
+  readonly #lifetime: Lifetime;
+  readonly #tick: number;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #accepted = 0;
+  #refused = 0;
+
+  constructor(config: ServeConfig) {
+    this.config = config;
+    const { header, target } = config.limits;
+    this.readerLimits = {
+      header,
+      target,
+      fields: MAX_FIELDS,
+      trailer: header,
+    };
+    const shortest = Math.min(...Object.values(config.timeouts));
+    this.#tick = Math.min(MAX_TICK, Math.max(MIN_TICK, shortest / 8));
+    this.#lifetime = new Lifetime({
+      signal: config.signal,
+      begin: () => this.#beginClose(),
+      destroy: () => {
+        for (const { transport } of [...this.#connections]) transport.destroy();
+      },
+      isOver: () => this.#connections.size === 0,
+    });
+  }
+
+  /** Begins to listen; rejects when it cannot. */
+  async listen(): Promise<void> {
+    const { hostname, port, path, backlog, reusePort, tls } = this.config;
+    const { listen } = await loadRuntime();
+    this.config.signal?.throwIfAborted();
+    this.#listener = await listen({
+      ...(path === undefined ? { hostname, port, reusePort } : { path }),
+      backlog,
+      // Another protocol is not spoken here: a client that wants one is told.
+      tls: tls && { ...tls, alpn: ["http/1.1"] },
+    }, {
+      connection: (transport) => this.#accept(transport),
+      error: (error) => this.#lose(error),
+    });
+    this.#origins = new Origins(
+      tls === undefined ? "http" : "https",
+      this.url.slice(0, -1),
+    );
+    this.#lifetime.start();
+  }
+
+  get origins(): Origins {
+    return this.#origins;
+  }
+
+  get address(): Address {
+    return this.#listener.address;
+  }
+
+  get url(): string {
+    return urlOf(this.address, this.config.tls !== undefined);
+  }
+
+  get raw(): unknown {
+    return this.#listener.raw;
+  }
+
+  get closing(): boolean {
+    return this.#lifetime.closing;
+  }
+
+  get closed(): Promise<void> {
+    return this.#lifetime.closed;
+  }
+
+  fetch(request: Request): Promise<Response> {
+    return fetchDirect(this, this.config, request);
+  }
+
+  close(options?: { timeout?: number }): Promise<void> {
+    return this.#lifetime.close(options);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  stats(): ServerStats {
+    return {
+      connections: this.#connections.size,
+      accepted: this.#accepted,
+      refused: this.#refused,
+      bytesRead: this.bytesRead,
+      bytesWritten: this.bytesWritten,
+    };
+  }
+
+  updateTls(options: TlsServerOptions): void {
+    this.#listener.updateTls({ ...options, alpn: ["http/1.1"] });
+  }
+
+  ref(): void {
+    this.#listener.ref();
+  }
+
+  unref(): void {
+    this.#listener.unref();
+  }
+
+  // For the connections.
+
+  waitUntil(task: Promise<unknown>, onError: (error: unknown) => void): void {
+    this.#lifetime.waitUntil(task, onError);
+  }
+
+  onShutdown(callback: () => void): () => void {
+    return this.#lifetime.onShutdown(callback);
+  }
+
+  /** Tells `onError` what no caller waits for. */
+  report(error: unknown, request: Request): void {
+    try {
+      const told = this.config.onError?.(error, request);
+      if (told instanceof Promise) told.catch(() => {});
+    } catch {
+      // It was told; what it makes of it is not ours.
+    }
+  }
+
+  /** The time that is `ms` from now, and never less. */
+  after(ms: number): number {
+    return this.now + ms + this.#tick;
+  }
+
+  remove(connection: WireConnection): void {
+    if (!this.#connections.delete(connection)) return;
+    if (this.#connections.size === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    }
+    this.#lifetime.check();
+  }
+
+  #accept(transport: Transport): void {
+    if (
+      this.closing || this.#connections.size >= this.config.limits.connections
+    ) {
+      this.#refused++;
+      transport.attach(ignore);
+      transport.destroy();
+      return;
+    }
+    this.#accepted++;
+    if (this.#timer === undefined) {
+      this.now = performance.now();
+      // It lives no longer than the connections, so it holds nothing up.
+      this.#timer = setInterval(() => this.#look(), this.#tick);
+    }
+    const connection = new WireConnection(this, transport);
+    this.#connections.add(connection);
+    transport.attach(connection);
+  }
+
+  #look(): void {
+    const now = this.now = performance.now();
+    for (const connection of this.#connections) connection.check(now);
+  }
+
+  /** Something is wrong with accepting; no request has to do with it. */
+  #lose(_error: NetError): void {
+    // The listener goes on; there is no one to tell.
+  }
+
+  #beginClose(): Promise<void> {
+    const closed = this.#listener.close();
+    for (const connection of [...this.#connections]) connection.shutDown();
+    return closed;
+  }
+}
+
+export async function serveWire(config: ServeConfig): Promise<HttpServer> {
+  const server = new WireServer(config);
+  await server.listen();
+  return server;
+}

@@ -1,0 +1,253 @@
+import { SizeLimitError } from "../streams/errors.ts";
+import {
+  chunkHead,
+  CRLF,
+  encodeChunk,
+  encodeHead,
+  LAST_CHUNK,
+} from "./_h1_writer.ts";
+import { concat } from "./_request_body.ts";
+import type { Outgoing } from "./_response_parts.ts";
+import {
+  headText,
+  isBodiless,
+  isLength,
+  lengthLine,
+  writeWhole,
+} from "./_wire_response.ts";
+import type { WireExchange } from "./_wire_exchange.ts";
+
+/**
+ * Microtasks that the head waits for the end of the body: a stream made of
+ * what is there anyway ends within a few, and then has a length.
+ */
+const HOPS = 12;
+/** Bytes, in more than one chunk, that wait for that at most. */
+const HELD = 256 * 1024;
+/** Chunks up to this size are written together with what frames them. */
+const SMALL = 4096;
+
+const Native = globalThis.Response;
+
+/** Bun tells nobody that a body was text, and so of type text/plain. */
+const hidesType = new Native("text").headers.get("content-type") === null;
+const strict = new TextDecoder("utf-8", { fatal: true });
+
+function isText(bytes: Uint8Array, whole: boolean): boolean {
+  try {
+    strict.decode(bytes, { stream: !whole });
+    return true;
+  } catch {
+    return false;
+  } finally {
+    // What a cut character left behind is forgotten.
+    if (!whole) flush();
+  }
+}
+
+function flush(): void {
+  try {
+    strict.decode();
+  } catch {
+    // It was cut: that was known.
+  }
+}
+
+/** Sends a body as it comes, as fast as the client takes it. */
+export class ResponseStream {
+  readonly #exchange: WireExchange;
+  readonly #outgoing: Outgoing;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #declared: number | undefined;
+  #chunks: Uint8Array[] = [];
+  #size = 0;
+  #committed = false;
+  #chunked = false;
+  #waiting = false;
+  #over = false;
+
+  /** Throws when the stream is locked. */
+  constructor(
+    exchange: WireExchange,
+    outgoing: Outgoing,
+    stream: ReadableStream<Uint8Array>,
+  ) {
+    this.#exchange = exchange;
+    this.#outgoing = { ...outgoing };
+    this.#reader = stream.getReader();
+    const { length } = outgoing;
+    this.#declared = isLength(length) ? Number(length) : undefined;
+  }
+
+  start(): void {
+    if (isBodiless(this.#exchange, this.#outgoing.status)) {
+      this.#over = true;
+      this.#cancel(undefined);
+      writeWhole(this.#exchange, this.#outgoing, null);
+      this.#exchange.connection.responseOver(this.#exchange);
+      return;
+    }
+    this.#read();
+    this.#hop(HOPS);
+  }
+
+  #hop(left: number): void {
+    if (this.#committed || this.#over) return;
+    if (left === 0) this.#commit();
+    else queueMicrotask(() => this.#hop(left - 1));
+  }
+
+  #read(): void {
+    this.#reader.read().then(this.#onRead, this.#onError);
+  }
+
+  readonly #onRead = (
+    { done, value }: ReadableStreamReadResult<Uint8Array>,
+  ): void => {
+    if (this.#over) return;
+    if (done) {
+      this.#finish();
+      return;
+    }
+    if (!(value instanceof Uint8Array)) {
+      this.#fail(
+        new TypeError(
+          `Cannot send a body: a chunk is no Uint8Array: ${typeof value}`,
+        ),
+      );
+      return;
+    }
+    if (value.byteLength > 0 && !this.#take(value)) return;
+    const { connection } = this.#exchange;
+    if (this.#committed && connection.full) this.#waiting = true;
+    else this.#read();
+  };
+
+  #take(chunk: Uint8Array): boolean {
+    this.#size += chunk.byteLength;
+    if (this.#declared !== undefined && this.#size > this.#declared) {
+      // Until the head is out the real length can still win.
+      if (this.#committed) {
+        this.#fail(
+          new SizeLimitError(
+            `Cannot send a body: it is longer than its content-length: ${this.#declared}`,
+            { limit: this.#declared },
+          ),
+        );
+        return false;
+      }
+    }
+    if (this.#committed) {
+      this.#write(chunk);
+    } else {
+      this.#chunks.push(chunk);
+      if (this.#size > HELD && this.#chunks.length > 1) this.#commit();
+    }
+    return !this.#over;
+  }
+
+  /** The head goes out, with what has come. */
+  #commit(): void {
+    const exchange = this.#exchange;
+    const outgoing = this.#outgoing;
+    const chunks = this.#chunks;
+    this.#committed = true;
+    exchange.answered = true;
+    if (this.#declared !== undefined && this.#size > this.#declared) {
+      this.#fail(
+        new SizeLimitError(
+          `Cannot send a body: it is longer than its content-length: ${this.#declared}`,
+          { limit: this.#declared },
+        ),
+      );
+      return;
+    }
+    if (this.#size > 0) this.#addType(concat(chunks), false);
+    let framing = "";
+    if (this.#declared !== undefined) {
+      framing = lengthLine(this.#declared);
+    } else if (exchange.head.minor === 1) {
+      this.#chunked = true;
+      framing = "transfer-encoding: chunked\r\n";
+    } else {
+      // HTTP/1.0: its end is the end of the connection (RFC 9112, 6.3).
+      outgoing.close = true;
+    }
+    exchange.connection.write(
+      encodeHead(headText(exchange, outgoing, framing)),
+    );
+    this.#chunks = [];
+    for (const chunk of chunks) this.#write(chunk);
+  }
+
+  #addType(bytes: Uint8Array, whole: boolean): void {
+    const outgoing = this.#outgoing;
+    if (!hidesType || outgoing.typed || !isText(bytes, whole)) return;
+    outgoing.lines += "content-type: text/plain;charset=UTF-8\r\n";
+  }
+
+  #write(chunk: Uint8Array): void {
+    const { connection } = this.#exchange;
+    if (!this.#chunked) {
+      connection.write(chunk);
+    } else if (chunk.byteLength <= SMALL) {
+      connection.write(encodeChunk(chunk));
+    } else {
+      connection.write(chunkHead(chunk.byteLength));
+      connection.write(chunk);
+      connection.write(CRLF);
+    }
+  }
+
+  #finish(): void {
+    const exchange = this.#exchange;
+    if (!this.#committed) {
+      this.#committed = true;
+      const whole = concat(this.#chunks);
+      if (whole.byteLength > 0) this.#addType(whole, true);
+      writeWhole(exchange, this.#outgoing, whole);
+    } else if (this.#declared !== undefined && this.#size < this.#declared) {
+      this.#fail(
+        new TypeError(
+          `Cannot send a body: it ended after ${this.#size} bytes, short of its content-length: ${this.#declared}`,
+        ),
+      );
+      return;
+    } else if (this.#chunked) {
+      exchange.connection.write(LAST_CHUNK);
+    }
+    this.#over = true;
+    exchange.connection.responseOver(exchange);
+  }
+
+  readonly #onError = (error: unknown): void => {
+    if (!this.#over) this.#fail(error);
+  };
+
+  /** The body broke: it must not look complete. */
+  #fail(error: unknown): void {
+    this.#over = true;
+    this.#cancel(error);
+    this.#exchange.stream = undefined;
+    if (this.#committed) this.#exchange.connection.abort(this.#exchange, error);
+    else this.#exchange.connection.handlerFailed(this.#exchange, error);
+  }
+
+  /** The client has taken what it had been sent. */
+  drained(): void {
+    if (!this.#waiting) return;
+    this.#waiting = false;
+    this.#read();
+  }
+
+  /** Nobody wants it any more. */
+  stop(reason: unknown): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#cancel(reason);
+  }
+
+  #cancel(reason: unknown): void {
+    this.#reader.cancel(reason).catch(() => {});
+  }
+}
