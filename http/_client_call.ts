@@ -521,6 +521,7 @@ export class Call implements ContentOwner, Answer {
     return new FetchError(
       `Cannot fetch ${this.#what}: ${error.message}`,
       error,
+      error.phase ?? (this.headed ? "body" : "response"),
     );
   }
 
