@@ -26,8 +26,9 @@ export async function lookupAny(
     } catch {
       throw error instanceof DnsError
         ? new DnsError(`Cannot look up an address: ${name}`, {
-          cause: error.cause,
+          code: error.code,
           retryable: error.retryable,
+          cause: error.cause,
         })
         : error;
     }

@@ -263,10 +263,13 @@ export async function lookup(name: string, family: 4 | 6): Promise<string> {
         resolve(address);
         return;
       }
+      const why = (cause as { code?: string } | null)?.code;
       reject(
         new DnsError(`Cannot look up an IPv${family} address: ${name}`, {
+          // EPERM is Deno's: the name is not allowed.
+          ...(why === "EPERM" && { code: "EACCES" }),
+          retryable: why === "EAI_AGAIN",
           cause,
-          retryable: (cause as { code?: string } | null)?.code === "EAI_AGAIN",
         }),
       );
     });

@@ -37,6 +37,8 @@ export class Packet implements Outgoing {
   withdrawn = false;
   /** Its sender does not wait for the system's answer. */
   fast = false;
+  /** Its place among those handed to the runtime, from 1. */
+  number = 0;
   settled = false;
   /** The system's answer. */
   error: NetError | undefined;

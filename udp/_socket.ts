@@ -44,6 +44,8 @@ const MAX_QUEUED = 16 * 1024 * 1024;
 const MAX_PENDING = 16 * 1024 * 1024;
 /** Datagrams handed over that the runtime has not answered for. */
 const MAX_IN_FLIGHT = 64;
+/** How many must leave in order before more may be in flight. */
+const PROBATION = 64;
 /** Addresses remembered. */
 const MAX_ROUTES = 1024;
 /** Longest delay a timer takes. */
@@ -73,6 +75,15 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
   #handle: RuntimeSocket | undefined;
   #address!: Address;
   #state: "open" | "closing" | "closed" = "open";
+  /**
+   * How many may be in flight. Deno sends those that had to wait for the
+   * kernel in any order: hence one on a new socket and when the order broke,
+   * and more again as it holds.
+   */
+  #window = 1;
+  #transmitted = 0;
+  #lastSettled = 0;
+  #inOrder = 0;
   #inFlight = 0;
   #inFlightBytes = 0;
   #dropped = 0;
@@ -86,7 +97,7 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
       size: ({ data }) => Math.max(unit, data.byteLength),
       high: unit * settings.capacity,
     }, {
-      full: () => this.#inFlight >= MAX_IN_FLIGHT,
+      full: () => this.#inFlight >= this.#window,
       accept: (packet) => this.#transmit(packet),
       size: (packet) => packet.size,
       maxPending: () => MAX_PENDING,
@@ -292,6 +303,7 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
     if (packet.withdrawn) return;
     this.#inFlight++;
     this.#inFlightBytes += packet.size;
+    packet.number = ++this.#transmitted;
     if (!this.#handle!.immediate) packet.hurry();
     this.#handle!.send(packet);
   }
@@ -300,9 +312,25 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
   left(packet: Packet): void {
     this.#inFlight--;
     this.#inFlightBytes -= packet.size;
+    this.#pace(packet.number);
     // There is no sender any more who could be told.
     if (packet.fast && packet.error !== undefined) this.#report(packet.error);
     this.#advance();
+  }
+
+  #pace(number: number): void {
+    if (number < this.#lastSettled) {
+      this.#window = 1;
+      this.#inOrder = 0;
+      return;
+    }
+    this.#lastSettled = number;
+    if (number === 1) {
+      this.#window = MAX_IN_FLIGHT;
+    } else if (this.#window < MAX_IN_FLIGHT && ++this.#inOrder === PROBATION) {
+      this.#window *= 2;
+      this.#inOrder = 0;
+    }
   }
 
   #outcome(packet: Packet): MaybePromise<boolean> {

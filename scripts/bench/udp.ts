@@ -152,7 +152,7 @@ async function measure(mode: string): Promise<{ cpu: number; rate: number }> {
   ], { stdio: ["pipe", "pipe", "inherit"] });
   const lines = createInterface({ input: child.stdout })
     [Symbol.asyncIterator]();
-  const next = async () => JSON.parse((await lines.next()).value);
+  const next = async () => JSON.parse((await lines.next()).value as string);
   const ask = (): Promise<{ cpu: number; count: number }> => {
     child.stdin.write("now\n");
     return next();

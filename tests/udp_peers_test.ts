@@ -1,0 +1,108 @@
+import { spawn } from "node:child_process";
+import process from "node:process";
+import { test } from "node:test";
+import { assertEquals, assertStrictEquals } from "./assert.ts";
+import { HOST, portOf, scene, take, text } from "./_udp_support.ts";
+import { needs, runtime, tool, within } from "./_support.ts";
+
+interface Program {
+  /** What it has printed so far, once that contains the text. */
+  printed(part: string): Promise<string>;
+  write(text: string): void;
+  end(): Promise<void>;
+}
+
+function start(command: string, args: string[]): Program {
+  const child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
+  let output = "";
+  let wake = () => {};
+  child.stdout.on("data", (chunk) => {
+    output += chunk;
+    wake();
+  });
+  const exited = new Promise((resolve) => child.once("exit", resolve));
+  return {
+    printed: (part) =>
+      within(
+        (async () => {
+          while (!output.includes(part)) {
+            await new Promise<void>((resolve) => wake = resolve);
+          }
+          return output;
+        })(),
+        5000,
+        `${command} printing ${part}`,
+      ),
+    write: (text) => {
+      child.stdin.write(text);
+    },
+    async end() {
+      child.kill();
+      await exited;
+    },
+  };
+}
+
+scene("Socket talks with nc -u", async (s) => {
+  const socket = await s.bind();
+  const nc = start(tool("nc")!, ["-u", HOST, `${portOf(socket)}`]);
+  try {
+    nc.write("hello from nc\n");
+    const datagram = await take(socket);
+    assertStrictEquals(text(datagram), "hello from nc\n");
+    await socket.send({ ...datagram, data: "hello to nc\n" });
+    await nc.printed("hello to nc\n");
+  } finally {
+    await nc.end();
+  }
+}, { skip: needs("nc") });
+
+for (const [version, host] of [[4, HOST], [6, "::1"]] as const) {
+  scene(`Socket talks with socat over IPv${version}`, async (s) => {
+    const socket = await s.bind({ hostname: host });
+    const address = version === 6 ? `[${host}]` : host;
+    const socat = start(tool("socat")!, [
+      "-b65536",
+      "-",
+      `UDP${version}:${address}:${portOf(socket)}`,
+    ]);
+    try {
+      const payload = "x".repeat(20_000) + "\n";
+      socat.write(payload);
+      const datagram = await take(socket);
+      assertStrictEquals(text(datagram), payload);
+      assertStrictEquals(datagram.hostname, host);
+      await socket.send({ ...datagram, data: "short\n" });
+      await socat.printed("short\n");
+    } finally {
+      await socat.end();
+    }
+  }, { skip: needs("socat") });
+}
+
+test("udp on Deno works with --unstable-net, too", {
+  skip: runtime !== "deno" && "the flag is Deno's",
+}, async () => {
+  const files = ["socket", "send", "connected", "multicast", "peers"]
+    .map((topic) =>
+      new URL(`./udp_${topic}_test.ts`, import.meta.url).pathname
+    );
+  if (process.env.UDP_UNSTABLE === "1") return;
+  const child = spawn(process.execPath, [
+    "test",
+    "-A",
+    "--no-check",
+    "--unstable-net",
+    ...files,
+  ], { env: { ...process.env, UDP_UNSTABLE: "1", NO_COLOR: "1" } });
+  let output = "";
+  child.stdout.on("data", (chunk) => output += chunk);
+  child.stderr.on("data", (chunk) => output += chunk);
+  const code = await within(
+    new Promise((resolve) => child.once("exit", resolve)),
+    50_000,
+    "The tests with the flag",
+  );
+  if (code !== 0) console.log(output);
+  assertEquals(code, 0);
+});
