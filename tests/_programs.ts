@@ -87,7 +87,8 @@ export class Program {
   }
 
   kill(signal: NodeJS.Signals = "SIGTERM"): void {
-    this.process.kill(signal);
+    // Deno's `kill` would report the signal in place of the exit code.
+    process.kill(this.process.pid!, signal);
   }
 
   /** Ends it, whatever it does. */

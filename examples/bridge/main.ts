@@ -59,7 +59,7 @@ Ctrl-C ends it.`);
 for (const signal of ["SIGINT", "SIGTERM"]) {
   process.once(signal, async () => {
     hub.close();
-    const timeout = 2000;
+    const timeout = 1000;
     await Promise.all([
       web.close({ timeout }),
       terminals.close({ timeout }),
