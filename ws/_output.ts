@@ -51,6 +51,7 @@ export class Output {
   #seen = 0;
   #quiet = 0;
   #scheduled = false;
+  #corked = false;
   #blocked = false;
   #ending = false;
   #over = false;
@@ -93,6 +94,16 @@ export class Output {
       const slab = this.#room(room);
       this.#took(writeFrame(slab, this.#end, first, payload, this.#masked));
     }
+  }
+
+  /** Until `uncork` what is written only gathers. */
+  cork(): void {
+    this.#corked = true;
+  }
+
+  uncork(): void {
+    this.#corked = false;
+    if (this.#queued > 0) this.flush();
   }
 
   /** Hands on what is queued, as far as the kernel takes it. */
@@ -175,7 +186,7 @@ export class Output {
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#blocked) return;
+    if (this.#corked || this.#scheduled || this.#blocked) return;
     this.#scheduled = true;
     this.#seen = this.#queued;
     this.#quiet = 0;

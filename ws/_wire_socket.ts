@@ -249,7 +249,11 @@ export class WireSocket extends BaseSocket {
 
   #onData(chunk: Uint8Array): void {
     if (this.#watch !== undefined) this.#watch.heard = true;
-    if (!this.#reader.over) this.#reader.push(chunk);
+    if (this.#reader.over) return;
+    // What a listener answers to the messages of a chunk goes out together.
+    this.#output.cork();
+    this.#reader.push(chunk);
+    this.#output.uncork();
   }
 
   #onPing(data: Uint8Array): void {
