@@ -62,21 +62,21 @@ export class WireServer implements HttpServer {
   /** Begins to listen; rejects when it cannot. */
   async listen(): Promise<void> {
     const { hostname, port, path, backlog, reusePort, tls } = this.config;
+    if (tls !== undefined) {
+      throw new TypeError(
+        'Cannot serve with tls: the wire engine has none yet, use engine: "native"',
+      );
+    }
     const { listen } = await loadRuntime();
     this.config.signal?.throwIfAborted();
     this.#listener = await listen({
       ...(path === undefined ? { hostname, port, reusePort } : { path }),
       backlog,
-      // Another protocol is not spoken here: a client that wants one is told.
-      tls: tls && { ...tls, alpn: ["http/1.1"] },
     }, {
       connection: (transport) => this.#accept(transport),
       error: (error) => this.#lose(error),
     });
-    this.#origins = new Origins(
-      tls === undefined ? "http" : "https",
-      this.url.slice(0, -1),
-    );
+    this.#origins = new Origins("http", this.url.slice(0, -1));
     this.#lifetime.start();
   }
 
@@ -127,7 +127,7 @@ export class WireServer implements HttpServer {
   }
 
   updateTls(options: TlsServerOptions): void {
-    this.#listener.updateTls({ ...options, alpn: ["http/1.1"] });
+    this.#listener.updateTls(options);
   }
 
   ref(): void {

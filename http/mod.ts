@@ -13,7 +13,10 @@
 export * from "./client.ts";
 export * from "./errors.ts";
 export * from "./fetch.ts";
-export * from "./response.ts";
+export * from "./client.ts";
+export * from "./errors.ts";
+export * from "./fetch.ts";
+export { installResponse, Response } from "./response.ts";
 export * from "./serve.ts";
 export type {
   Handler,

@@ -1,0 +1,228 @@
+import type { Address } from "../streams/types.ts";
+import { listenError } from "../tcp/_errors.ts";
+import type { NativeExchange, NativeSocketEvents } from "./_exchange.ts";
+import { isThenable, NativeContext, NativeRequest } from "./_native.ts";
+import { NativeServer, refusal, refuseGiven } from "./_native.ts";
+import type { ServeConfig } from "./_serve_options.ts";
+import { takeoverOf } from "./_takeover.ts";
+import type { HttpServer } from "./types.ts";
+
+// What is used of Bun, spelled out: the npm build has no types of it.
+interface BunServer {
+  readonly hostname?: string;
+  readonly port?: number;
+  stop(force?: boolean): Promise<void>;
+  ref(): void;
+  unref(): void;
+  /** Seconds without traffic before this connection is closed; 0: never. */
+  timeout(request: Request, seconds: number): void;
+  requestIP(request: Request): { address: string; port: number } | null;
+  upgrade(
+    request: Request,
+    options: { headers?: Headers; data: NativeSocketEvents },
+  ): boolean;
+}
+
+interface BunWebSocket {
+  readonly data: NativeSocketEvents;
+}
+
+interface BunNamespace {
+  serve(options: object): BunServer;
+}
+
+const bun = (globalThis as unknown as { Bun: BunNamespace }).Bun;
+
+/** What Bun.serve has no way to do. */
+const CANNOT = [
+  "limits.header",
+  "limits.target",
+  "limits.connections",
+  "timeouts.header",
+  "timeouts.body",
+];
+
+/** Bun's longest idle timeout, in seconds. */
+const MAX_IDLE = 255;
+/** Bytes of a WebSocket message at most. */
+const MAX_MESSAGE = 16 * 1024 * 1024;
+/** Bytes that wait on a WebSocket at most, before Bun drops messages. */
+const MAX_BUFFERED = 256 * 1024 * 1024;
+
+// deno-lint-ignore require-await
+export async function serveNative(config: ServeConfig): Promise<HttpServer> {
+  refuseGiven(config, CANNOT, "Bun");
+  if (config.backlog !== undefined) throw refusal("serve with backlog", "Bun");
+  const { idle } = config.timeouts;
+  if (idle !== Infinity && idle > MAX_IDLE * 1000) {
+    throw new RangeError(
+      `Cannot serve: Bun's own server knows timeouts.idle up to ${
+        MAX_IDLE * 1000
+      } ms, or serve with engine: "wire": ${idle}`,
+    );
+  }
+  return new BunHttpServer(config);
+}
+
+class BunHttpServer extends NativeServer {
+  readonly runtime = "Bun";
+  readonly address: Address;
+  readonly raw: BunServer;
+  /** Seconds; 0 is never. */
+  readonly #idle: number;
+
+  constructor(config: ServeConfig) {
+    super(config);
+    const { hostname, port, path, reusePort, tls, limits, timeouts } = config;
+    this.#idle = timeouts.idle === Infinity
+      ? 0
+      : Math.ceil(timeouts.idle / 1000);
+    const where: Address = path === undefined
+      ? { transport: "tcp", hostname, port }
+      : { transport: "unix", path };
+    try {
+      this.raw = bun.serve({
+        ...(path === undefined ? { hostname, port, reusePort } : {
+          unix: path,
+        }),
+        ...(tls === undefined ? {} : { tls: tlsOf(tls) }),
+        development: false,
+        idleTimeout: this.#idle,
+        maxRequestBodySize: Math.min(limits.body, Number.MAX_SAFE_INTEGER),
+        fetch: (request: Request, server: BunServer) =>
+          this.#handle(request, server),
+        error: () => new Response(null, { status: 500 }),
+        websocket,
+      });
+    } catch (error) {
+      throw listenError(error, where);
+    }
+    this.address = path === undefined
+      ? { transport: "tcp", hostname, port: this.raw.port ?? port }
+      : where;
+    this.lifetime.start();
+  }
+
+  #handle(
+    request: Request,
+    server: BunServer,
+  ): Response | Promise<Response> {
+    const exchange = new BunRequest(this, request, server);
+    const response = this.answer(exchange, request);
+    // To Bun a handler at work is an idle connection.
+    if (isThenable(response) && this.#idle > 0) server.timeout(request, 0);
+    return response;
+  }
+
+  protected adapt(exchange: BunRequest, response: Response): Response {
+    if (response.status === 101 && takeoverOf(response) !== undefined) {
+      // It is a WebSocket by now: Bun wants no response.
+      return undefined as unknown as Response;
+    }
+    if (this.#idle > 0) {
+      // So is a stream that is silent; of this kind they are by nature.
+      const silent = response.headers.get("content-type")
+        ?.startsWith("text/event-stream");
+      if (silent) exchange.raw.timeout(exchange.request, 0);
+      else if (exchange.pending) {
+        exchange.raw.timeout(exchange.request, this.#idle);
+      }
+    }
+    return response;
+  }
+
+  protected stop(): Promise<void> {
+    return this.raw.stop();
+  }
+
+  protected destroyAll(): void {
+    this.raw.stop(true).catch(() => {});
+  }
+
+  ref(): void {
+    this.raw.ref();
+  }
+
+  unref(): void {
+    this.raw.unref();
+  }
+}
+
+function tlsOf(
+  { cert, key, ca, clientAuth = "none" }: NonNullable<ServeConfig["tls"]>,
+): object {
+  return {
+    cert,
+    key,
+    ca,
+    requestCert: clientAuth !== "none",
+    rejectUnauthorized: clientAuth === "require",
+  };
+}
+
+/** Passes all on to the one who upgraded. */
+const websocket = {
+  maxPayloadLength: MAX_MESSAGE,
+  backpressureLimit: MAX_BUFFERED,
+  idleTimeout: 0,
+  sendPings: false,
+  perMessageDeflate: false,
+  open: (ws: BunWebSocket) => ws.data.open(ws),
+  message: (ws: BunWebSocket, data: string | Uint8Array) =>
+    ws.data.message(ws, data),
+  drain: (ws: BunWebSocket) => ws.data.drain(ws),
+  ping: (ws: BunWebSocket, data: Uint8Array) => ws.data.ping(ws, data),
+  pong: (ws: BunWebSocket, data: Uint8Array) => ws.data.pong(ws, data),
+  close: (ws: BunWebSocket, code: number, reason: string) =>
+    ws.data.close(ws, code, reason),
+};
+
+class BunRequest extends NativeRequest {
+  readonly engine = "bun";
+  readonly raw: BunServer;
+  readonly native: NativeExchange;
+  readonly context: BunContext;
+
+  constructor(server: BunHttpServer, request: Request, raw: BunServer) {
+    super(server, request);
+    this.raw = raw;
+    this.native = { request, server: raw, maxMessageSize: MAX_MESSAGE };
+    this.context = new BunContext(this);
+  }
+}
+
+class BunContext extends NativeContext {
+  readonly protocol = "http/1.1";
+  readonly #exchange: BunRequest;
+  #remote: Address | undefined;
+
+  constructor(exchange: BunRequest) {
+    super(exchange);
+    this.#exchange = exchange;
+  }
+
+  get remoteAddress(): Address {
+    const { request, raw, server } = this.#exchange;
+    if (this.#remote !== undefined) return this.#remote;
+    const found = raw.requestIP(request);
+    if (found === null) {
+      // Bun knows it no more once the response is out, and never a path.
+      return server.address.transport === "unix"
+        ? server.address
+        : { transport: "tcp", hostname: "", port: 0 };
+    }
+    return this.#remote = {
+      transport: "tcp",
+      hostname: found.address,
+      port: found.port,
+    };
+  }
+
+  get completed(): Promise<void> {
+    throw refusal("tell when a response is delivered", "Bun");
+  }
+
+  get raw(): unknown {
+    return this.#exchange.raw;
+  }
+}

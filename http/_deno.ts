@@ -1,0 +1,406 @@
+import { SizeLimitError } from "../streams/errors.ts";
+import type { Address } from "../streams/types.ts";
+import { listenError } from "../tcp/_errors.ts";
+import { NativeContext, NativeRequest, NativeServer } from "./_native.ts";
+import { refusal, refuseGiven } from "./_native.ts";
+import { exchangeKey } from "./_exchange.ts";
+import type { NativeExchange } from "./_exchange.ts";
+import { takeApart } from "./_response_parts.ts";
+import type { ServeConfig } from "./_serve_options.ts";
+import type { HttpServer } from "./types.ts";
+
+// What is used of Deno, spelled out: the npm build has no types of it.
+interface DenoAddr {
+  transport: string;
+  hostname?: string;
+  port?: number;
+  path?: string | null;
+}
+
+interface DenoInfo {
+  readonly remoteAddr: DenoAddr;
+  readonly completed: Promise<void>;
+}
+
+interface DenoServer {
+  readonly addr: DenoAddr;
+  readonly finished: Promise<void>;
+  shutdown(): Promise<void>;
+  ref(): void;
+  unref(): void;
+}
+
+interface DenoNamespace {
+  /** Only there with `--unstable-net`. */
+  listenDatagram?: unknown;
+  serve(
+    options: object,
+    handler: (
+      request: Request,
+      info: DenoInfo,
+    ) => Response | Promise<Response>,
+  ): DenoServer;
+}
+
+const deno = (globalThis as unknown as { Deno: DenoNamespace }).Deno;
+
+/** What Deno.serve has no way to do. */
+const CANNOT = [
+  "limits.header",
+  "limits.target",
+  "limits.connections",
+  "timeouts.header",
+  "timeouts.body",
+  "timeouts.idle",
+];
+
+function addressOf({ transport, hostname, port, path }: DenoAddr): Address {
+  return transport === "unix"
+    ? { transport: "unix", path: path ?? "" }
+    : { transport: "tcp", hostname: hostname ?? "", port: port ?? 0 };
+}
+
+// deno-lint-ignore require-await
+export async function serveNative(config: ServeConfig): Promise<HttpServer> {
+  refuseGiven(config, CANNOT, "Deno");
+  if (config.reusePort && deno.listenDatagram === undefined) {
+    // Without the flag Deno does not throw: it ends the process.
+    throw new TypeError(
+      'Cannot serve with reusePort: Deno wants --unstable-net, or engine: "wire"',
+    );
+  }
+  if (config.tls !== undefined && config.tls.clientAuth !== undefined) {
+    throw refusal("ask for client certificates", "Deno");
+  }
+  return new DenoHttpServer(config);
+}
+
+class DenoHttpServer extends NativeServer {
+  readonly runtime = "Deno";
+  readonly address: Address;
+  readonly raw: DenoServer;
+  readonly streams: Set<WatchedStream> = new Set();
+
+  constructor(config: ServeConfig) {
+    super(config);
+    const { hostname, port, path, reusePort, backlog, tls } = config;
+    const where = path === undefined
+      ? { hostname, port, reusePort, tcpBacklog: backlog }
+      : { path };
+    try {
+      this.raw = deno.serve({
+        ...where,
+        ...(tls === undefined ? {} : { cert: tls.cert, key: tls.key }),
+        onListen() {},
+        onError: () => new Response(null, { status: 500 }),
+      }, (request, info) => this.#handle(request, info));
+    } catch (error) {
+      throw listenError(
+        error,
+        path === undefined
+          ? { transport: "tcp", hostname, port }
+          : { transport: "unix", path },
+      );
+    }
+    this.address = addressOf(this.raw.addr);
+    this.lifetime.start();
+  }
+
+  #handle(request: Request, info: DenoInfo): Response | Promise<Response> {
+    const { limits } = this.config;
+    let given = request;
+    if (request.method !== "GET" && limits.body !== Infinity) {
+      const length = request.headers.get("content-length");
+      if (length !== null) {
+        if (Number(length) > limits.body) {
+          return new Response(null, {
+            status: 413,
+            headers: { connection: "close" },
+          });
+        }
+      } else if (request.headers.has("transfer-encoding")) {
+        given = limited(request, limits.body);
+      }
+    }
+    const exchange = new DenoRequest(this, request, given, info);
+    return this.answer(exchange, given);
+  }
+
+  protected adapt(exchange: DenoRequest, response: Response): Response {
+    // Upgraded: it is Deno's own, and has to come back as it is.
+    if (response.status === 101) return response;
+    if (exchange.request.method === "HEAD") {
+      return headOnly(response);
+    }
+    if (!isStream(response)) return response;
+    const { status, statusText, headers, body } = response;
+    exchange.streaming = true;
+    const stream = new WatchedStream(this, exchange, body!);
+    return new Response(stream.readable, { status, statusText, headers });
+  }
+
+  protected stop(): Promise<void> {
+    return this.raw.shutdown();
+  }
+
+  protected destroyAll(): void {
+    // There is no call for it; streams that fail end their connections.
+    for (const stream of [...this.streams]) {
+      stream.fail(new TypeError("The server was closed"));
+    }
+  }
+
+  ref(): void {
+    this.raw.ref();
+  }
+
+  unref(): void {
+    this.raw.unref();
+  }
+}
+
+/** The response without its body: on HTTP/2 Deno would send one to HEAD. */
+function headOnly(response: Response): Response {
+  const { status, statusText } = response;
+  const headers = new Headers(response.headers);
+  const { body } = takeApart(response);
+  if (body instanceof ReadableStream) {
+    body.cancel().catch(() => {});
+  } else if (body !== null) {
+    const { byteLength } = typeof body === "string"
+      ? new TextEncoder().encode(body)
+      : body;
+    headers.set("content-length", String(byteLength));
+  }
+  return new Response(null, { status, statusText, headers });
+}
+
+/** The same request, whose body fails when it is too long. */
+function limited(request: Request, limit: number): Request {
+  if (request.body === null) return request;
+  let size = 0;
+  const body = request.body.pipeThrough(
+    new TransformStream<Uint8Array, Uint8Array<ArrayBuffer>>({
+      transform(chunk, controller) {
+        size += chunk.byteLength;
+        if (size > limit) {
+          controller.error(
+            new SizeLimitError(
+              `Cannot take a body: more than ${limit} bytes`,
+              { limit, phase: "body" },
+            ),
+          );
+        } else controller.enqueue(chunk as Uint8Array<ArrayBuffer>);
+      },
+    }),
+  );
+  const { method, headers, url } = request;
+  return new Request(url, { method, headers, body });
+}
+
+/** Marks that Deno leaves on a response whose body it has whole. */
+const marks = Object.getOwnPropertySymbols(new Response("")).filter((symbol) =>
+  [
+    "serve fast body",
+    "serve native response",
+    "lazy static body",
+  ].includes(symbol.description ?? "")
+);
+/** A body of the kind that has none of these marks must be a stream. */
+const marked = marks.length === 3 && [
+  new Response("text"),
+  new Response(new Uint8Array(1), { headers: { a: "b" } }),
+  new Response("text", { status: 404, headers: { a: "b" } }),
+].every(hasMark) && !hasMark(new Response(new ReadableStream()));
+
+function hasMark(response: Response): boolean {
+  for (const mark of marks) {
+    const value = (response as unknown as Record<symbol, unknown>)[mark];
+    if (value !== null && value !== undefined) return true;
+  }
+  return false;
+}
+
+function isStream(response: Response): boolean {
+  if (marked && hasMark(response)) return false;
+  return response.body !== null;
+}
+
+/** A response body that knows when the client is gone, and can be cut. */
+class WatchedStream {
+  readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>;
+  readonly #server: DenoHttpServer;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
+  #controller!: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
+
+  constructor(
+    server: DenoHttpServer,
+    exchange: DenoRequest,
+    body: ReadableStream<Uint8Array<ArrayBuffer>>,
+  ) {
+    this.#server = server;
+    this.#reader = body.getReader();
+    server.streams.add(this);
+    this.readable = new ReadableStream<Uint8Array<ArrayBuffer>>({
+      start: (controller) => {
+        this.#controller = controller;
+      },
+      pull: async (controller) => {
+        try {
+          const { done, value } = await this.#reader.read();
+          if (!done) {
+            controller.enqueue(value);
+            return;
+          }
+          server.streams.delete(this);
+          controller.close();
+          exchange.delivered();
+        } catch (error) {
+          if (server.streams.delete(this)) exchange.report(error);
+          exchange.undelivered(error);
+          throw error;
+        }
+      },
+      cancel: (reason) => {
+        server.streams.delete(this);
+        exchange.leave();
+        exchange.undelivered(reason);
+        return this.#reader.cancel(reason);
+      },
+    }, { highWaterMark: 0 });
+  }
+
+  /** It ends unfinished, and with it its connection. */
+  fail(error: unknown): void {
+    this.#server.streams.delete(this);
+    this.#controller.error(error);
+    this.#reader.cancel(error).catch(() => {});
+  }
+}
+
+class DenoRequest extends NativeRequest {
+  readonly engine = "deno";
+  readonly native: NativeExchange;
+  readonly context: DenoContext;
+  readonly info: DenoInfo;
+  /** Its response is a stream of which we know how it ends. */
+  streaming = false;
+  #controller: AbortController | undefined;
+  #gone = false;
+  #streamed: Promise<void> | undefined;
+  #settle:
+    | { resolve: () => void; reject: (error: unknown) => void }
+    | undefined;
+
+  constructor(
+    server: DenoHttpServer,
+    request: Request,
+    given: Request,
+    info: DenoInfo,
+  ) {
+    super(server, given);
+    this.info = info;
+    this.native = { request };
+    this.context = new DenoContext(this);
+    Object.setPrototypeOf(given, HonestRequest.prototype);
+  }
+
+  /** Aborts when the client is gone; Deno's also does when all is well. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      const native = signalOf.call(this.native.request);
+      native.addEventListener("abort", () => {
+        if (!this.over) this.leave();
+      });
+      if (this.#gone || (native.aborted && !this.over)) this.#abort();
+    }
+    return this.#controller.signal;
+  }
+
+  leave(): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    if (this.#controller !== undefined) this.#abort();
+  }
+
+  #abort(): void {
+    this.#controller!.abort(
+      new DOMException("The client is gone", "AbortError"),
+    );
+  }
+
+  /** Deno says that a stream was delivered when it was cancelled, too. */
+  get completed(): Promise<void> {
+    if (this.#streamed === undefined) {
+      const streamed = new Promise<void>((resolve, reject) => {
+        this.#settle = { resolve, reject };
+      });
+      streamed.catch(() => {});
+      this.#streamed = streamed;
+      this.info.completed.then(
+        () => this.streaming || this.#settle!.resolve(),
+        (error) => this.#settle!.reject(error),
+      );
+    }
+    return this.#streamed;
+  }
+
+  delivered(): void {
+    this.#settle?.resolve();
+  }
+
+  undelivered(error: unknown): void {
+    this.#settle?.reject(error);
+  }
+}
+
+class DenoContext extends NativeContext {
+  readonly #exchange: DenoRequest;
+  #remote: Address | undefined;
+
+  constructor(exchange: DenoRequest) {
+    super(exchange);
+    this.#exchange = exchange;
+  }
+
+  get remoteAddress(): Address {
+    return this.#remote ??= addressOf(this.#exchange.info.remoteAddr);
+  }
+
+  /** Deno does not tell; only HTTP/1.1 has these fields (RFC 9113, 8.2.2). */
+  get protocol(): "http/1.1" {
+    const { headers } = this.#exchange.request;
+    if (
+      headers.has("connection") || headers.has("upgrade") ||
+      headers.has("transfer-encoding")
+    ) return "http/1.1";
+    throw refusal("tell the protocol", "Deno");
+  }
+
+  get completed(): Promise<void> {
+    return this.#exchange.completed;
+  }
+
+  get raw(): unknown {
+    return this.#exchange.info;
+  }
+}
+
+const signalOf = Object.getOwnPropertyDescriptor(Request.prototype, "signal")!
+  .get as (this: Request) => AbortSignal;
+
+/** Deno's request with a signal that only aborts when the client is gone. */
+class HonestRequest {
+  declare [exchangeKey]: DenoRequest;
+
+  get signal(): AbortSignal {
+    return this[exchangeKey].signal;
+  }
+}
+Object.setPrototypeOf(HonestRequest.prototype, Request.prototype);
+Object.defineProperty(HonestRequest.prototype, "constructor", {
+  value: Request,
+  configurable: true,
+  writable: true,
+});

@@ -1,0 +1,313 @@
+import type { Address } from "../streams/types.ts";
+import type { Connection, ServerStats, TlsInfo } from "../tcp/types.ts";
+import { setExchange } from "./_exchange.ts";
+import type { Exchange, NativeExchange } from "./_exchange.ts";
+import { isResponse } from "./_response_parts.ts";
+import { fetchDirect } from "./_serve_direct.ts";
+import { Lifetime } from "./_serve_lifetime.ts";
+import { urlOf } from "./_serve_options.ts";
+import type { ServeConfig } from "./_serve_options.ts";
+import type { HttpServer, ServerContext } from "./types.ts";
+
+/** How often handlers' times are looked at, in ms. */
+const TICK = 50;
+
+/** An error that names the engine that can do it. */
+export function refusal(what: string, runtime: string): TypeError {
+  return new TypeError(
+    `Cannot ${what}: ${runtime}'s own server cannot, serve with engine: "wire"`,
+  );
+}
+
+/** Refuses the options that the runtime's own server cannot honour. */
+export function refuseGiven(
+  config: ServeConfig,
+  names: readonly string[],
+  runtime: string,
+): void {
+  for (const name of names) {
+    if (config.given.has(name)) throw refusal(`serve with ${name}`, runtime);
+  }
+}
+
+/** A handler's promise that is not settled yet. */
+class Pending {
+  readonly server: NativeServer;
+  readonly exchange: NativeRequest;
+  readonly deadline: number;
+  #resolve!: (response: Response) => void;
+  readonly response: Promise<Response>;
+
+  constructor(
+    server: NativeServer,
+    exchange: NativeRequest,
+    given: PromiseLike<Response>,
+  ) {
+    this.server = server;
+    this.exchange = exchange;
+    const { handler } = server.config.timeouts;
+    this.deadline = handler === Infinity
+      ? Infinity
+      : performance.now() + handler;
+    this.response = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+    server.pending.add(this);
+    given.then(
+      (response) => this.#end(server.finish(exchange, response)),
+      (error) => this.#end(server.fail(exchange, error)),
+    );
+  }
+
+  #end(response: Response | Promise<Response>): void {
+    if (!this.server.pending.delete(this)) return;
+    this.exchange.over = true;
+    this.#resolve(response as Response);
+  }
+
+  /** Its time is over; what it still gives is for nobody. */
+  cut(): void {
+    this.#end(new Response(null, { status: 503 }));
+  }
+}
+
+/** What the native engines have in common. */
+export abstract class NativeServer implements HttpServer {
+  readonly config: ServeConfig;
+  readonly pending: Set<Pending> = new Set();
+  abstract readonly runtime: "Deno" | "Bun";
+  abstract readonly address: Address;
+  abstract readonly raw: unknown;
+  protected readonly lifetime: Lifetime;
+  /** Everything has ended. */
+  protected drained = false;
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  constructor(config: ServeConfig) {
+    this.config = config;
+    let expired = false;
+    this.lifetime = new Lifetime({
+      signal: config.signal,
+      begin: () => {
+        this.stop().then(() => {
+          this.drained = true;
+          clearInterval(this.#timer);
+          this.lifetime.check();
+        });
+        return Promise.resolve();
+      },
+      destroy: () => {
+        expired = true;
+        clearInterval(this.#timer);
+        for (const pending of [...this.pending]) pending.cut();
+        this.destroyAll();
+      },
+      isOver: () => this.drained || expired,
+    });
+    if (config.timeouts.handler !== Infinity) {
+      this.#timer = setInterval(() => this.#look(), TICK);
+    }
+  }
+
+  /** Stops accepting; resolves when all that was open has ended. */
+  protected abstract stop(): Promise<void>;
+  /** Ends what is open, as far as the runtime lets us. */
+  protected abstract destroyAll(): void;
+  abstract ref(): void;
+  abstract unref(): void;
+
+  #look(): void {
+    const now = performance.now();
+    for (const pending of this.pending) {
+      if (now >= pending.deadline) pending.cut();
+    }
+  }
+
+  /** The whole way of a request: at once for a handler that is. */
+  answer(
+    exchange: NativeRequest,
+    request: Request,
+  ): Response | Promise<Response> {
+    let response: unknown;
+    try {
+      response = this.config.handler(request, exchange.context);
+    } catch (error) {
+      return this.fail(exchange, error);
+    }
+    if (isThenable(response)) {
+      exchange.pending = true;
+      return new Pending(this, exchange, response as PromiseLike<Response>)
+        .response;
+    }
+    exchange.over = true;
+    return this.finish(exchange, response as Response);
+  }
+
+  /** What goes to the runtime for the handler's response. */
+  finish(
+    exchange: NativeRequest,
+    response: Response,
+  ): Response | Promise<Response> {
+    try {
+      if (!isResponse(response)) {
+        throw new TypeError(
+          `Cannot send what the handler gave: it is no Response: ${typeof response}`,
+        );
+      }
+      return this.adapt(exchange, response);
+    } catch (error) {
+      return this.fail(exchange, error);
+    }
+  }
+
+  /** Makes of a response what the runtime sends rightly. */
+  protected abstract adapt(
+    exchange: NativeRequest,
+    response: Response,
+  ): Response;
+
+  fail(
+    exchange: NativeRequest,
+    error: unknown,
+  ): Response | Promise<Response> {
+    exchange.over = true;
+    const bare = () => new Response(null, { status: 500 });
+    const { onError } = this.config;
+    if (onError === undefined) return bare();
+    const check = (response: Response): Response =>
+      isResponse(response) ? this.adapt(exchange, response) : bare();
+    try {
+      const response = onError(error, exchange.request);
+      return isThenable(response)
+        ? Promise.resolve(response).then(check).catch(bare)
+        : check(response);
+    } catch {
+      return bare();
+    }
+  }
+
+  get url(): string {
+    return urlOf(this.address, this.config.tls !== undefined);
+  }
+
+  get closed(): Promise<void> {
+    return this.lifetime.closed;
+  }
+
+  fetch(request: Request): Promise<Response> {
+    return fetchDirect(this, this.config, request);
+  }
+
+  close(options?: { timeout?: number }): Promise<void> {
+    return this.lifetime.close(options);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  stats(): ServerStats {
+    throw refusal("count connections", this.runtime);
+  }
+
+  updateTls(): void {
+    throw refusal("update TLS", this.runtime);
+  }
+
+  waitUntil(task: Promise<unknown>, onError: (error: unknown) => void): void {
+    this.lifetime.waitUntil(task, onError);
+  }
+
+  onShutdown(callback: () => void): () => void {
+    return this.lifetime.onShutdown(callback);
+  }
+
+  report(error: unknown, request: Request): void {
+    try {
+      const told = this.config.onError?.(error, request);
+      if (told instanceof Promise) told.catch(() => {});
+    } catch {
+      // It was told; what it makes of it is not ours.
+    }
+  }
+}
+
+/** One request of a native engine. */
+export abstract class NativeRequest implements Exchange {
+  abstract readonly engine: "deno" | "bun";
+  abstract readonly context: ServerContext;
+  abstract readonly native: NativeExchange;
+  readonly request: Request;
+  readonly server: NativeServer;
+  /** The handler has given its response. */
+  over = false;
+  /** It did so in a promise. */
+  pending = false;
+
+  constructor(server: NativeServer, request: Request) {
+    this.server = server;
+    this.request = request;
+    setExchange(request, this);
+  }
+
+  onShutdown(callback: () => void): () => void {
+    return this.server.onShutdown(callback);
+  }
+
+  report(error: unknown): void {
+    this.server.report(error, this.request);
+  }
+}
+
+/** What a handler is told by a native engine; the rest it says it cannot. */
+export abstract class NativeContext implements ServerContext {
+  readonly receivedAt: number = performance.now();
+  readonly #exchange: NativeRequest;
+
+  constructor(exchange: NativeRequest) {
+    this.#exchange = exchange;
+  }
+
+  abstract readonly remoteAddress: Address;
+  abstract readonly protocol: "http/1.1" | "h2";
+  abstract readonly raw: unknown;
+  abstract readonly completed: Promise<void>;
+
+  get localAddress(): Address {
+    return this.#exchange.server.address;
+  }
+
+  get clientAddress(): string {
+    const address = this.remoteAddress;
+    return address.transport === "unix" ? address.path : address.hostname;
+  }
+
+  get tls(): TlsInfo | undefined {
+    if (this.#exchange.server.config.tls === undefined) return undefined;
+    throw refusal("tell about TLS", this.#exchange.server.runtime);
+  }
+
+  get trailers(): Promise<Headers> {
+    throw refusal("read trailers", this.#exchange.server.runtime);
+  }
+
+  waitUntil(task: Promise<unknown>): void {
+    const exchange = this.#exchange;
+    exchange.server.waitUntil(task, (error) => exchange.report(error));
+  }
+
+  inform(_status: 102 | 103, _headers?: HeadersInit): void {
+    throw refusal("inform", this.#exchange.server.runtime);
+  }
+
+  tunnel(
+    _handler: (connection: Connection) => unknown,
+    _init?: ResponseInit,
+  ): Response {
+    throw refusal("tunnel", this.#exchange.server.runtime);
+  }
+}
+
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && "then" in value;
+}
