@@ -17,7 +17,7 @@ export interface InboxOptions<T> {
   size?: (message: T) => number;
   /** `push` gives `false` once the weight of the queue has come to this. */
   high: number;
-  /** `onRoom` is called once it has fallen to this. @default {high - 1} */
+  /** `onRoom` is called once it has fallen to this. @default {below high} */
   low?: number;
   /** There is room again, after a `push` that gave `false`. */
   onRoom?: () => void;
@@ -38,7 +38,7 @@ export class Inbox<T> implements Source<T> {
   readonly #sizes: Ring<number> | undefined;
   readonly #size: ((message: T) => number) | undefined;
   readonly #high: number;
-  readonly #low: number;
+  readonly #low: number | undefined;
   readonly #onRoom: (() => void) | undefined;
   readonly #onWait: (() => void) | undefined;
   readonly #onCancel: ((reason: unknown) => void) | undefined;
@@ -57,7 +57,7 @@ export class Inbox<T> implements Source<T> {
     this.#size = options.size;
     this.#sizes = options.size && new Ring<number>();
     this.#high = options.high;
-    this.#low = options.low ?? Math.max(0, options.high - 1);
+    this.#low = options.low;
     this.#onRoom = options.onRoom;
     this.#onWait = options.onWait;
     this.#onCancel = options.onCancel;
@@ -222,11 +222,17 @@ export class Inbox<T> implements Source<T> {
       // Sums of fractions drift: an empty queue weighs exactly nothing.
       this.#fill = this.#queue.length === 0 ? 0 : this.#fill - weight;
     }
-    if (this.#full && this.#fill <= this.#low && !this.#crowded) {
+    if (this.#full && this.#hasRoom()) {
       this.#full = false;
       this.#onRoom?.();
     }
     return message;
+  }
+
+  #hasRoom(): boolean {
+    if (this.#queue.length === 0) return true;
+    if (this.#low === undefined) return !this.brimming;
+    return this.#fill <= this.#low && !this.#crowded;
   }
 
   #takeAll(first: T): readonly T[] {

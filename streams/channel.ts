@@ -1,4 +1,4 @@
-import { toError, toNetError, writableOf } from "./_duplex.ts";
+import { toNetError, writableOf } from "./_duplex.ts";
 import { SizeLimitError } from "./errors.ts";
 import { Inbox } from "./_inbox.ts";
 import { Outbox } from "./_outbox.ts";
@@ -154,10 +154,10 @@ export class Channel<T> implements Source<T>, Sink<T>, AsyncDisposable {
 
   /** Ends it now: what is queued is dropped and receives reject. */
   destroy(reason?: unknown): void {
-    const text = "Channel was destroyed";
+    const error = toNetError(reason, "Channel was destroyed");
     this.#outbox.close();
-    this.#inbox.destroy(toError(reason, text));
-    this.#settle({ clean: false, error: toNetError(reason, text) });
+    this.#inbox.destroy(reason instanceof Error ? reason : error);
+    this.#settle({ clean: false, error });
   }
 
   /** The same as `close`. */

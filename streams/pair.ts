@@ -1,4 +1,4 @@
-import { BaseDuplex, toError, toNetError } from "./_duplex.ts";
+import { BaseDuplex, toNetError } from "./_duplex.ts";
 import { MAX_TIMEOUT, refuseWait } from "./_waiters.ts";
 import { checkCapacity, weigh } from "./_checks.ts";
 import { ClosedError, TimeoutError } from "./errors.ts";
@@ -114,14 +114,14 @@ class MemoryDuplex<In, Out> extends BaseDuplex<In, Out, CloseInfo> {
 
   destroy(reason?: unknown): void {
     if (this.#over) return;
-    const text = "Connection was destroyed";
-    this.inbox.destroy(toError(reason, text));
-    this.#end({ clean: false, error: toNetError(reason, text) });
-    const error = new ClosedError("Connection was destroyed by the other end", {
+    const error = toNetError(reason, "Connection was destroyed");
+    this.inbox.destroy(reason instanceof Error ? reason : error);
+    this.#end({ clean: false, error });
+    const reset = new ClosedError("Connection was destroyed by the other end", {
       code: "ECONNRESET",
     });
-    this.#peer.inbox.end(error);
-    this.#peer.#end({ clean: false, error });
+    this.#peer.inbox.end(reset);
+    this.#peer.#end({ clean: false, error: reset });
   }
 
   #end(info: CloseInfo): void {
