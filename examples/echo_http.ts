@@ -1,7 +1,3 @@
 import { http } from "../mod.ts";
 
-const server = await http.serve(
-  (request) => new Response(request.body),
-  { port: 8000 },
-);
-console.log(`curl -d hello ${server.url}`);
+await http.serve((request) => new Response(request.body), { port: 8000 });

@@ -1,6 +1,5 @@
 import { tcp } from "../mod.ts";
 
-const server = await tcp.serve(async (connection) => {
+await tcp.serve(async (connection) => {
   for await (const chunk of connection) await connection.send(chunk);
 }, { port: 8001 });
-console.log(server.address);

@@ -1,5 +1,4 @@
 import { udp } from "../mod.ts";
 
 const socket = await udp.bind({ port: 8002 });
-console.log(socket.address);
 for await (const datagram of socket) await socket.send(datagram);

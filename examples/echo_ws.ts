@@ -1,10 +1,7 @@
 import { http, ws } from "../mod.ts";
 
-const server = await http.serve(
-  (request) =>
-    ws.upgrade(request, async (socket) => {
-      for await (const message of socket) await socket.send(message);
-    }),
-  { port: 8000 },
+await http.serve((request) =>
+  ws.upgrade(request, async (socket) => {
+    for await (const message of socket) await socket.send(message);
+  })
 );
-console.log(server.url.replace("http", "ws"));

@@ -79,11 +79,11 @@ export class Program {
 
   /** The port that it says it listens on. */
   async port(ms?: number): Promise<number> {
-    const [, url, printed] = await this.printed(
-      /:\/\/[^\s/]*:(\d+)|port: (\d+)/,
+    const [, port] = await this.printed(
+      /port: (\d+)/,
       ms,
     );
-    return Number(url ?? printed);
+    return Number(port);
   }
 
   kill(signal: NodeJS.Signals = "SIGTERM"): void {
@@ -104,16 +104,37 @@ export function examplePath(name: string): string {
   return fileURLToPath(new URL(`examples/${name}.${extension}`, root));
 }
 
-/**
- * Runs source as a reader has it, with two changes: it imports the library
- * from here, and a port that it names is any free one.
- */
+/** The library, with servers that take any port and say which. */
+const shim = `
+import * as library from ${JSON.stringify(url("mod"))};
+export const { streams, ws } = library;
+export const http = { ...library.http, serve: anyPort(library.http.serve) };
+export const tcp = { ...library.tcp, serve: anyPort(library.tcp.serve) };
+export const udp = {
+  ...library.udp,
+  bind: (options) => anyPort((_, options) => library.udp.bind(options))(0, options),
+};
+function anyPort(open) {
+  return async (handler, options) => {
+    const opened = await open(handler, { ...options, port: 0 });
+    console.log("port: " + opened.address.port);
+    return opened;
+  };
+}
+`;
+
+function url(module: string): string {
+  return new URL(`${module}.${extension}`, root).href;
+}
+
+/** Runs source as a reader has it, but for the ports that it listens on. */
 export async function runSource(
   source: string,
   rest: readonly string[] = [],
 ): Promise<Program> {
   const folder = await mkdtemp(join(tmpdir(), "sluice-program-"));
   const path = join(folder, `program.m${extension}`);
+  await writeFile(join(folder, "shim.mjs"), shim);
   await writeFile(path, relocate(source));
   return new Program(path, rest, () => rm(folder, { recursive: true }));
 }
@@ -126,23 +147,16 @@ export async function runExample(
   return await runSource(await readFile(examplePath(name), "utf8"), rest);
 }
 
+/** Makes the imports lead to the library and the packages of this folder. */
 function relocate(source: string): string {
   return source
-    .replaceAll(/"@sluice\/net(?:\/(\w+))?"/g, (_, floor?: string) => {
-      const path = floor === undefined
-        ? "mod"
-        : floor === "hono"
-        ? "http/hono"
-        : `${floor}/mod`;
-      return JSON.stringify(new URL(`${path}.${extension}`, root).href);
-    })
+    .replaceAll(/"(@sluice\/net|\.\.\/mod\.[jt]s)"/g, '"./shim.mjs"')
     .replaceAll(
-      /"\.\.\/([\w/]+\.[jt]s)"/g,
-      (_, path: string) => JSON.stringify(new URL(path, root).href),
+      /"\.\.\/([\w/]+)\.[jt]s"/g,
+      (_, module: string) => JSON.stringify(url(module)),
     )
     .replaceAll(
       /from "(hono[\w/]*)"/g,
       (_, name: string) => `from "${import.meta.resolve(name)}"`,
-    )
-    .replaceAll(/\bport: \d+/g, "port: 0");
+    );
 }
