@@ -1,11 +1,10 @@
 import { H1Error, ResponseReader } from "../http/_h1_reader.ts";
 import type { ResponseHead } from "../http/_h1_types.ts";
-import { ConnectError, TimeoutError, TlsError } from "../streams/errors.ts";
+import { ConnectError, TimeoutError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
 import { dial } from "../tcp/_dial.ts";
 import type { DialPlan } from "../tcp/_dial.ts";
 import type { Transport } from "../tcp/_transport.ts";
-import type { TlsClientOptions } from "../tcp/types.ts";
 import { HandshakeError } from "./handshake_error.ts";
 import {
   acceptKey,
@@ -20,6 +19,8 @@ import type { Target } from "./_target.ts";
 import type { ConnectOptions, Socket } from "./types.ts";
 import { WireSocket } from "./_wire_socket.ts";
 
+/** Longest delay a timer takes. */
+const MAX_DELAY = 2 ** 31 - 1;
 /** Bounds of the server's answer. */
 const LIMITS = { header: 16 * 1024, target: 0, fields: 256, trailer: 0 };
 
@@ -73,71 +74,43 @@ export async function connect(
     throw new TypeError(`Cannot connect: tls goes with wss: only: ${url}`);
   }
   const offer = offerOf(target, options);
-  signal?.throwIfAborted();
-
-  let phase = "connect";
-  const attempt = new AbortController();
-  const giveUp = () => attempt.abort(signal!.reason);
-  signal?.addEventListener("abort", giveUp, { once: true });
-  const timer = timeout > 2 ** 31 - 1 ? undefined : setTimeout(
-    () =>
-      attempt.abort(
-        new TimeoutError(
-          `Cannot connect to ${target.url} within ${timeout} ms`,
-          { phase },
-        ),
-      ),
+  const started = performance.now();
+  const transport = await dial({
+    ...reach(target, options),
     timeout,
-  );
-  try {
-    const transport = await reach(target, options, attempt.signal);
-    phase = "handshake";
-    return await shake(transport, offer, attempt.signal, (protocol, rest) => {
-      const socket = new WireSocket(transport, true, {
-        limits,
-        protocol,
-        url: target.url,
-        remoteAddress: transport.remoteAddress,
-        report: () => {},
-      });
-      socket.start(undefined, rest);
-      return socket;
+    signal,
+  });
+  const left = Math.max(0, timeout - (performance.now() - started));
+  return await shake(transport, offer, { timeout, left, signal }, (chosen) => {
+    const socket = new WireSocket(transport, true, {
+      limits,
+      protocol: chosen.protocol,
+      url: target.url,
+      remoteAddress: transport.remoteAddress,
+      report: () => {},
     });
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", giveUp);
-  }
+    socket.start(undefined, chosen.rest);
+    return socket;
+  });
 }
 
-async function reach(
-  target: Target,
-  options: ConnectOptions,
-  signal: AbortSignal,
-): Promise<Transport> {
-  const { hostname, port } = target;
+/** Where to, and how safely. */
+function reach(target: Target, options: ConnectOptions): DialPlan {
+  const { hostname, port, secure } = target;
   const { unix, tls } = options;
-  const plan: DialPlan & { tls?: TlsClientOptions } = {
+  return {
     ...(unix === undefined ? { hostname, port } : { path: unix }),
-    ...(target.secure
+    ...(secure
       ? {
         tls: {
           serverName: hostname,
           alpn: ["http/1.1"],
           ...(tls === true ? {} : tls),
         },
+        alpnOptional: true,
       }
       : {}),
-    // The time is up when the signal says so: the handshake counts too.
-    timeout: Infinity,
-    signal,
   };
-  const transport = await dial(plan);
-  // A door that does not know TLS must not send secrets in the clear.
-  if (target.secure && transport.tls === undefined) {
-    transport.destroy();
-    throw new TlsError("Cannot connect: wss: is not supported yet");
-  }
-  return transport;
 }
 
 function offerOf(target: Target, options: ConnectOptions): Offer {
@@ -184,20 +157,34 @@ function offerOf(target: Target, options: ConnectOptions): Offer {
 function shake(
   transport: Transport,
   offer: Offer,
-  signal: AbortSignal,
-  take: (protocol: string, rest: Uint8Array) => Socket,
+  limits: { timeout: number; left: number; signal: AbortSignal | undefined },
+  take: (chosen: { protocol: string; rest: Uint8Array }) => Socket,
 ): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const { url } = offer.target;
+    const { timeout, left, signal } = limits;
     let done = false;
+    const finish = () => {
+      done = true;
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    };
     const fail = (error: unknown) => {
       if (done) return;
-      done = true;
-      signal.removeEventListener("abort", abort);
+      finish();
       transport.destroy();
       reject(error);
     };
-    const abort = () => fail(signal.reason);
+    const abort = () => fail(signal!.reason);
+    const timer = left > MAX_DELAY ? undefined : setTimeout(
+      () =>
+        fail(
+          new TimeoutError(`Cannot connect to ${url} within ${timeout} ms`, {
+            phase: "handshake",
+          }),
+        ),
+      left,
+    );
     const cut = (cause?: NetError) =>
       fail(
         new ConnectError(
@@ -239,16 +226,15 @@ function shake(
           );
         }
         if (done || protocol === undefined) return;
-        done = true;
-        signal.removeEventListener("abort", abort);
-        resolve(take(protocol, reader.rest()));
+        finish();
+        resolve(take({ protocol, rest: reader.rest() }));
       },
       end: () => cut(),
       drain() {},
       close: cut,
     });
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort, { once: true });
+    if (signal?.aborted) return abort();
+    signal?.addEventListener("abort", abort, { once: true });
     transport.write(offer.request);
   });
 }
