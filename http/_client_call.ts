@@ -299,6 +299,9 @@ export class Call implements ContentOwner, Answer {
   }
 
   onEnd(trailers: Fields | undefined): void {
+    // All of it was there: who is slow to read it holds nobody up.
+    if (this.#paused) this.#connection?.resume();
+    this.#paused = false;
     this.#connection = undefined;
     this.#response = undefined;
     this.#trailers = trailers;

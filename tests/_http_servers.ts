@@ -41,11 +41,16 @@ async function listen(server: net.Server): Promise<TestServer> {
   return handle;
 }
 
-/** node:http, as it is. */
+/** node:http, as it is. A listener that fails ends its connection. */
 export function nodeServer(
-  listener: (request: IncomingMessage, response: ServerResponse) => void,
+  listener: (request: IncomingMessage, response: ServerResponse) => unknown,
 ): Promise<TestServer> {
-  return listen(http.createServer({ keepAliveTimeout: 60_000 }, listener));
+  return listen(
+    http.createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
+      (async () => await listener(request, response))()
+        .catch(() => response.destroy());
+    }),
+  );
 }
 
 /** What a scripted server knows of a request. */
