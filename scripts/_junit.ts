@@ -28,10 +28,15 @@ function unescape(text: string): string {
 
 function attribute(tag: string, name: string): string {
   const found = new RegExp(`\\s${name}="([^"]*)"`).exec(tag);
-  return found === null ? "" : unescape(found[1]);
+  // Node escapes the quotes of a name twice.
+  return found === null ? "" : unescape(found[1]).replaceAll("&quot;", '"');
 }
 
-/** Reads the test cases of a JUnit report, as all three runtimes write it. */
+/**
+ * Reads the test cases of a JUnit report, as all three runtimes write it.
+ * Deno counts a group as a test, too, and puts its name before those of its
+ * tests; the others do not, so here a group counts only if it failed by itself.
+ */
 export function parseJunit(xml: string): TestCase[] {
   const cases: TestCase[] = [];
   const pattern = /<testcase\b([^>]*?)(?:\/>|>([\s\S]*?)<\/testcase>)/g;
@@ -52,5 +57,37 @@ export function parseJunit(xml: string): TestCase[] {
       detail: detail.replaceAll(/<!\[CDATA\[|\]\]>/g, ""),
     });
   }
-  return cases;
+  return ungroup(cases);
+}
+
+function ungroup(cases: TestCase[]): TestCase[] {
+  const groups = new Map<string, { failed: boolean }>();
+  const names = new Set(cases.map(({ name }) => name));
+  const parent = (name: string) => {
+    for (
+      let end = name.lastIndexOf(" > ");
+      end > 0;
+      end = name.lastIndexOf(" > ", end - 1)
+    ) {
+      const before = name.slice(0, end);
+      if (names.has(before)) return before;
+    }
+  };
+  for (const { name, outcome } of cases) {
+    const group = parent(name);
+    if (group === undefined) continue;
+    const { failed } = groups.get(group) ?? { failed: false };
+    groups.set(group, { failed: failed || outcome === "failed" });
+  }
+  return cases
+    .filter(({ name, outcome }) => {
+      const group = groups.get(name);
+      return group === undefined || (outcome === "failed" && !group.failed);
+    })
+    .map((test) => {
+      const group = parent(test.name);
+      return group === undefined
+        ? test
+        : { ...test, name: test.name.slice(group.length + 3) };
+    });
 }

@@ -1,4 +1,5 @@
-import { resolveRuntime, run } from "./_runtimes.ts";
+import { run } from "./_process.ts";
+import { resolveRuntime } from "./_runtimes.ts";
 
 /** Strips the types of the files given, and lets imports name `.js` files. */
 const STRIP = `
@@ -55,24 +56,15 @@ export async function buildNode20Suite(
   ]);
   if (untar.code !== 0) throw new Error(`Cannot unpack: ${untar.stderr}`);
   const pairs: { from: string; to: string }[] = [];
-  for (const folder of ["tests/", "examples/"]) {
+  for (const folder of ["tests/", "examples/", "scripts/"]) {
     await copyTests(new URL(folder, root), new URL(folder, suite), pairs);
   }
   const { path } = await resolveRuntime("node24");
-  const child = new Deno.Command(path, {
-    args: ["-e", STRIP],
-    stdin: "piped",
-    stdout: "null",
-    stderr: "piped",
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(JSON.stringify(pairs)));
-  await writer.close();
-  const { code, stderr } = await child.output();
+  const { code, stderr } = await run(path, ["-e", STRIP], {
+    input: JSON.stringify(pairs),
+  });
   if (code !== 0) {
-    throw new Error(
-      `Cannot strip types: ${new TextDecoder().decode(stderr)}`,
-    );
+    throw new Error(`Cannot strip types: ${stderr}`);
   }
   return suite;
 }

@@ -1,4 +1,4 @@
-import { run } from "./_runtimes.ts";
+import { run } from "./_process.ts";
 
 /**
  * A fresh folder with the tarball installed by npm and nothing else, and the

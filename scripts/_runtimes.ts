@@ -1,4 +1,5 @@
 import versions from "./runtimes.json" with { type: "json" };
+import { run } from "./_process.ts";
 
 /** A runtime to run tests on: its name and how to start it. */
 export interface Runtime {
@@ -13,50 +14,30 @@ export const runtimeNames: readonly string[] = [
   ...Object.keys(versions),
 ];
 
-/** What a finished command printed. */
-export interface Output {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+/** Where the runtimes were found last time. */
+const CACHE = new URL("../.cache/runtimes.json", import.meta.url);
 
-/** Runs a command to its end; killed after `timeout` ms, with code 124. */
-export async function run(
-  command: string,
-  args: readonly string[],
-  options: {
-    cwd?: string | URL;
-    env?: Record<string, string>;
-    timeout?: number;
-  } = {},
-): Promise<Output> {
-  const child = new Deno.Command(command, {
-    args: [...args],
-    cwd: options.cwd,
-    env: { NO_COLOR: "1", FORCE_COLOR: "0", ...options.env },
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  let late = false;
-  const timer = setTimeout(() => {
-    late = true;
-    child.kill("SIGKILL");
-  }, options.timeout ?? 600_000);
+async function readCache(): Promise<Record<string, string>> {
   try {
-    const { code, stdout, stderr } = await child.output();
-    const decoder = new TextDecoder();
-    return {
-      code: late ? 124 : code,
-      stdout: decoder.decode(stdout),
-      stderr: decoder.decode(stderr),
-    };
-  } finally {
-    clearTimeout(timer);
+    return JSON.parse(await Deno.readTextFile(CACHE));
+  } catch {
+    return {};
   }
 }
 
-/** Finds or fetches a runtime of the pinned version, through npm. */
+async function isVersion(path: string, version: string): Promise<boolean> {
+  try {
+    const { code, stdout } = await run(path, ["--version"]);
+    return code === 0 && stdout.trim().replace(/^v/, "") === version;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Finds a runtime of the pinned version, or fetches it through npm, which has
+ * them for every platform.
+ */
 export async function resolveRuntime(name: string): Promise<Runtime> {
   if (name === "deno") {
     return { name, version: Deno.version.deno, path: Deno.execPath() };
@@ -67,6 +48,21 @@ export async function resolveRuntime(name: string): Promise<Runtime> {
       `Unknown runtime: ${name} (there are ${runtimeNames.join(", ")})`,
     );
   }
+  const cache = await readCache();
+  const known = cache[`${name} ${version}`];
+  if (known !== undefined && await isVersion(known, version)) {
+    return { name, version, path: known };
+  }
+  const path = await fetchRuntime(name, version);
+  await Deno.mkdir(new URL("./", CACHE), { recursive: true });
+  await Deno.writeTextFile(
+    CACHE,
+    JSON.stringify({ ...cache, [`${name} ${version}`]: path }, null, 2),
+  );
+  return { name, version, path };
+}
+
+async function fetchRuntime(name: string, version: string): Promise<string> {
   const tool = name.startsWith("node") ? "node" : name;
   const print = `${tool} -e "console.log(process.execPath)"`;
   // A download may fail once; a second time it is the answer.
@@ -79,7 +75,7 @@ export async function resolveRuntime(name: string): Promise<Runtime> {
       print,
     ], { timeout: 300_000 });
     const path = stdout.trim().split("\n").pop() ?? "";
-    if (code === 0 && path !== "") return { name, version, path };
+    if (code === 0 && path !== "") return path;
     if (attempt === 2) {
       throw new Error(`Cannot get ${tool}@${version} from npm: ${stderr}`);
     }

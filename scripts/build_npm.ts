@@ -6,7 +6,7 @@
  * the library (no tests, no stray files) and the package is checked to have
  * the same exports and no dependency.
  */
-import { run } from "./_runtimes.ts";
+import { run } from "./_process.ts";
 
 const DNT = "jsr:@deno/dnt@^0.43.0";
 const FOLDERS = ["streams", "tcp", "udp", "http", "ws"];

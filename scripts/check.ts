@@ -4,7 +4,7 @@
  */
 import { inspectDeclarations, inspectDocs, inspectFile } from "./_rules.ts";
 import type { Finding } from "./_rules.ts";
-import { run } from "./_runtimes.ts";
+import { run } from "./_process.ts";
 
 const root = new URL("../", import.meta.url);
 const FLOORS = ["streams", "tcp", "udp", "http", "ws"];

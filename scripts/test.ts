@@ -6,21 +6,18 @@
  * deno task test [FILTER …] [--runtime deno,bun,node24] [--jobs N] [--soak]
  * ```
  * A filter is a part of a file's name; `--soak` takes the long ones, of
- * `tests/soak/`. On Node 20, which cannot read
- * TypeScript, the same tests run on the npm package.
+ * `tests/soak/`. On Node 20, which cannot read TypeScript, the same tests run
+ * on the npm package.
  */
 import { parseArgs } from "node:util";
 import { buildNode20Suite } from "./_node20.ts";
 import { checkTypes, installPackage } from "./_package.ts";
-import { buildNpm } from "./build_npm.ts";
-import { parseJunit } from "./_junit.ts";
-import { resolveRuntime, run, runtimeNames } from "./_runtimes.ts";
+import { run } from "./_process.ts";
+import { runFile, Summary } from "./_runner.ts";
+import type { Limits } from "./_runner.ts";
+import { resolveRuntime, runtimeNames } from "./_runtimes.ts";
 import type { Runtime } from "./_runtimes.ts";
-
-/** A test file that runs longer than this hangs. */
-const fileTimeout = () => values.soak ? 1_800_000 : 180_000;
-/** The bound of one test. */
-const testTimeout = () => values.soak ? 1_700_000 : 60_000;
+import { buildNpm } from "./build_npm.ts";
 
 const root = new URL("../", import.meta.url);
 const { values, positionals } = parseArgs({
@@ -32,6 +29,10 @@ const { values, positionals } = parseArgs({
     soak: { type: "boolean", default: false },
   },
 });
+const names = values.runtime.split(",");
+const limits: Limits = values.soak
+  ? { file: 1_800_000, test: 1_700_000 }
+  : { file: 180_000, test: 60_000 };
 
 interface Job {
   readonly runtime: Runtime;
@@ -39,97 +40,33 @@ interface Job {
   readonly cwd: URL;
 }
 
-interface Totals {
-  passed: number;
-  failed: number;
-  skipped: number;
+const summary = new Summary();
+const started = performance.now();
+
+function isWanted(file: string): boolean {
+  return positionals.length === 0 || positionals.some((p) => file.includes(p));
 }
 
-const totals = new Map<string, Totals>();
-const skipped = new Map<string, Set<string>>();
-const failures: string[] = [];
-
 async function testFiles(): Promise<string[]> {
-  const files: string[] = [];
   const folder = values.soak ? "tests/soak/" : "tests/";
+  const files: string[] = [];
   for await (const { name } of Deno.readDir(new URL(folder, root))) {
-    if (!name.endsWith("_test.ts")) continue;
-    if (positionals.length > 0 && !positionals.some((p) => name.includes(p))) {
-      continue;
+    if (name.endsWith("_test.ts") && isWanted(name)) {
+      files.push(`${folder}${name}`);
     }
-    files.push(`${folder}${name}`);
   }
   return files.sort();
 }
 
-function commandArgs({ runtime, file }: Job, report: string): string[] {
-  if (runtime.name === "deno") {
-    return ["test", "-A", "--no-check", `--junit-path=${report}`, file];
-  }
-  if (runtime.name === "bun") {
-    return [
-      "test",
-      `--timeout=${testTimeout()}`,
-      "--reporter=junit",
-      `--reporter-outfile=${report}`,
-      `./${file}`,
-    ];
-  }
-  return [
-    // Without --test-force-exit: a socket or timer left behind is found out.
-    "--test",
-    `--test-timeout=${testTimeout()}`,
-    "--test-reporter=junit",
-    `--test-reporter-destination=${report}`,
-    "--test-reporter=spec",
-    "--test-reporter-destination=stdout",
-    file,
-  ];
-}
-
-async function runJob(job: Job): Promise<void> {
-  const { runtime, file } = job;
-  const report = await Deno.makeTempFile({ suffix: ".xml" });
-  const started = performance.now();
-  const output = await run(runtime.path, commandArgs(job, report), {
-    cwd: job.cwd,
-    timeout: fileTimeout(),
-  });
-  const cases = parseJunit(await Deno.readTextFile(report).catch(() => ""));
-  await Deno.remove(report);
-  const sum = totals.get(runtime.name)!;
-  const count = { passed: 0, failed: 0, skipped: 0 };
-  for (const { name, outcome, detail } of cases) {
-    count[outcome]++;
-    if (outcome === "skipped") {
-      const key = `${name}${detail === "" ? "" : ` (${detail})`}`;
-      if (!skipped.has(key)) skipped.set(key, new Set());
-      skipped.get(key)!.add(runtime.name);
-    }
-    if (outcome === "failed") {
-      failures.push(`${runtime.name} ${file}: ${name}\n${detail}`);
-    }
-  }
-  // A file that could not be loaded, crashed or hung has no failed case.
-  if ((output.code !== 0 || cases.length === 0) && count.failed === 0) {
-    count.failed++;
-    const why = output.code === 124
-      ? `still running after ${fileTimeout() / 1000} s`
-      : cases.length === 0
-      ? `exit code ${output.code}, no test ran`
-      : `exit code ${output.code}`;
-    const tail = (output.stdout + output.stderr).slice(-4000);
-    failures.push(`${runtime.name} ${file}: ${why}\n${tail}`);
-  }
-  sum.passed += count.passed;
-  sum.failed += count.failed;
-  sum.skipped += count.skipped;
-  const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  const mark = count.failed > 0 ? "FAILED" : "ok";
+async function runJob({ runtime, file, cwd }: Job): Promise<void> {
+  const start = performance.now();
+  const result = await runFile(runtime, file, cwd, limits);
+  const { passed, failed, skipped } = summary.add(runtime.name, file, result);
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
   console.log(
-    `${mark.padEnd(6)} ${runtime.name.padEnd(6)} ${file} (${count.passed}` +
-      `${count.failed ? `, ${count.failed} failed` : ""}` +
-      `${count.skipped ? `, ${count.skipped} skipped` : ""}) ${seconds} s`,
+    `${failed > 0 ? "FAILED" : "ok    "} ${runtime.name.padEnd(6)} ${file} (` +
+      `${passed}${failed ? `, ${failed} failed` : ""}` +
+      `${skipped ? `, ${skipped} skipped` : ""}) ${seconds} s`,
   );
 }
 
@@ -139,72 +76,107 @@ async function work(jobs: Job[]): Promise<void> {
   }
 }
 
-const install = await run(Deno.execPath(), ["install"], { cwd: root });
+/** The jobs for one runtime; what cannot be prepared is a failure. */
+async function prepare(name: string, files: string[]): Promise<Job[]> {
+  const runtime = await resolveRuntime(name);
+  console.log(`${name} ${runtime.version}: ${runtime.path}`);
+  if (name !== "node20") {
+    return files.map((file) => ({ runtime, file, cwd: root }));
+  }
+  if (files.length === 0) return [];
+  const cwd = await buildNode20Suite(root, await tarball());
+  return files.map((file) => ({
+    runtime,
+    file: file.replace(/\.ts$/, ".js"),
+    cwd,
+  }));
+}
+
+/** The package as its users have it, on the oldest and the current Node. */
+async function preparePackage(name: string): Promise<Job> {
+  const runtime = await resolveRuntime(name);
+  user ??= await installPackage(root, await tarball());
+  if (name === "node24") {
+    const wrong = await checkTypes(root, user, runtime.path);
+    summary.add(name, "types of the package", {
+      cases: [{
+        name: "the package's types need no other types",
+        outcome: wrong === undefined ? "passed" : "failed",
+        detail: wrong ?? "",
+      }],
+    });
+  }
+  return { runtime, file: "package_test.mjs", cwd: user };
+}
+
+let built: Promise<string> | undefined;
+let user: URL | undefined;
+function tarball(): Promise<string> {
+  return built ??= buildNpm(root);
+}
+
+/** A failure here is one of the run, and does not keep the rest from it. */
+async function attempt<T>(
+  name: string,
+  what: string,
+  action: () => Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await action();
+  } catch (error) {
+    console.log(`FAILED ${name.padEnd(6)} ${what}`);
+    summary.fail(
+      name,
+      `${what}: ${error instanceof Error ? error.message : error}`,
+    );
+  }
+}
+
+const install = await run(Deno.execPath(), ["install", "--frozen"], {
+  cwd: root,
+});
 if (install.code !== 0) {
   console.error(`Cannot install the dev packages: ${install.stderr}`);
   Deno.exit(1);
 }
 const files = await testFiles();
-const names = values.runtime.split(",");
-const wantsPackage = !values.soak && (positionals.length === 0 ||
-  positionals.some((p) => "package_test".includes(p)));
+const wantsPackage = !values.soak && isWanted("package_test");
 if (files.length === 0 && !wantsPackage) {
   console.error(`No test file matches: ${positionals.join(" ")}`);
   Deno.exit(1);
 }
 const jobs: Job[] = [];
-let tarball: string | undefined;
-let user: URL | undefined;
 for (const name of names) {
-  const runtime = await resolveRuntime(name);
-  totals.set(name, { passed: 0, failed: 0, skipped: 0 });
-  console.log(`${name} ${runtime.version}: ${runtime.path}`);
-  const packed = name === "node20" || (name === "node24" && wantsPackage);
-  if (packed) tarball ??= await buildNpm(root);
-  const cwd = name === "node20" && files.length > 0
-    ? await buildNode20Suite(root, tarball!)
-    : root;
-  for (const file of files) {
-    const path = name === "node20" ? file.replace(/\.ts$/, ".js") : file;
-    jobs.push({ runtime, file: path, cwd });
-  }
-  if (packed && wantsPackage) {
-    user ??= await installPackage(root, tarball!);
-    jobs.push({ runtime, file: "package_test.mjs", cwd: user });
-    if (name === "node24") {
-      const wrong = await checkTypes(root, user, runtime.path);
-      totals.get(name)![wrong === undefined ? "passed" : "failed"]++;
-      if (wrong !== undefined) failures.push(`package types\n${wrong}`);
-    }
+  const own = await attempt(name, "is prepared", () => prepare(name, files));
+  jobs.push(...own ?? []);
+  if (wantsPackage && (name === "node20" || name === "node24")) {
+    const job = await attempt(
+      name,
+      "the package is prepared",
+      () => preparePackage(name),
+    );
+    if (job !== undefined) jobs.push(job);
   }
 }
-const started = performance.now();
 await Promise.all(
   Array.from({ length: Number(values.jobs) }, () => work(jobs)),
 );
-
 if (user !== undefined) await Deno.remove(user, { recursive: true });
 
-for (const failure of failures) console.log(`\n--- ${failure}`);
-console.log();
-for (const [name, on] of [...skipped].sort()) {
-  console.log(`skipped on ${[...on].join(", ")}: ${name}`);
+for (const name of names) {
+  const { passed } = summary.of(name);
+  if (passed === 0) summary.fail(name, "passed no test");
 }
-const all = { passed: 0, failed: 0, skipped: 0 };
-for (const [name, sum] of totals) {
-  if (sum.passed === 0) {
-    console.log(`No test passed on ${name}`);
-    all.failed++;
-  }
-  all.passed += sum.passed;
-  all.failed += sum.failed;
-  all.skipped += sum.skipped;
+for (const failure of summary.failures) console.log(`\n--- ${failure}`);
+console.log();
+for (const line of summary.skipped) console.log(line);
+for (const [name, { passed, failed, skipped }] of summary.totals) {
+  // Not in the shape of the closing line, which there is only one of.
   console.log(
-    `${name}: ${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`,
+    `${name.padEnd(6)} passed ${passed}, failed ${failed}, skipped ${skipped}`,
   );
 }
-console.log(`${((performance.now() - started) / 1000).toFixed(0)} s`);
-console.log(
-  `${all.passed} passed, ${all.failed} failed, ${all.skipped} skipped`,
-);
-Deno.exit(all.failed === 0 ? 0 : 1);
+console.log(`in ${((performance.now() - started) / 1000).toFixed(0)} s`);
+const { passed, failed, skipped } = summary.all;
+console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
+Deno.exit(failed === 0 ? 0 : 1);

@@ -6,7 +6,6 @@ import {
   inspectDocs,
   inspectFile,
 } from "../scripts/_rules.ts";
-import { parseJunit } from "../scripts/_junit.ts";
 
 /** The rules that a file breaks. */
 function broken(file: string, source: string): string[] {
@@ -102,17 +101,4 @@ test("`inspectDeclarations()` finds types of one runtime", () => {
   assertEquals(inspectDeclarations("a.d.ts", "// Buffer").length, 0);
   assertEquals(inspectDeclarations("a.d.ts", "let a: Buffer;").length, 1);
   assertEquals(inspectDeclarations("a.d.ts", "let a: Deno.Conn;").length, 1);
-});
-
-test("`parseJunit()` tells what passed, failed and was skipped", () => {
-  const xml = `<testsuites><testsuite>
-<testcase name="a &quot;b&quot;" time="1"/>
-<testcase name="c"><failure message="m">why &lt;</failure></testcase>
-<testcase name="d"><skipped message="no tool"/></testcase>
-</testsuite></testsuites>`;
-  assertEquals(parseJunit(xml), [
-    { name: 'a "b"', outcome: "passed", detail: "" },
-    { name: "c", outcome: "failed", detail: "m\nwhy <" },
-    { name: "d", outcome: "skipped", detail: "no tool" },
-  ]);
 });

@@ -1,0 +1,121 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { parseJunit } from "../scripts/_junit.ts";
+import { runFile, Summary } from "../scripts/_runner.ts";
+import { assert, assertEquals, assertMatch } from "./assert.ts";
+import { runtime } from "./_support.ts";
+
+test("`parseJunit()` tells what passed, failed and was skipped", () => {
+  const xml = `<testsuites><testsuite>
+<testcase name="a &quot;b&quot;" time="1"/>
+<testcase name="c"><failure message="m">why &lt;</failure></testcase>
+<testcase name="d"><skipped message="no tool"/></testcase>
+</testsuite></testsuites>`;
+  assertEquals(parseJunit(xml), [
+    { name: 'a "b"', outcome: "passed", detail: "" },
+    { name: "c", outcome: "failed", detail: "m\nwhy <" },
+    { name: "d", outcome: "skipped", detail: "no tool" },
+  ]);
+});
+
+test("`parseJunit()` counts the groups of Deno no more than the others do", () => {
+  const xml = `
+<testcase name="group"></testcase>
+<testcase name="group &gt; a &gt; b"></testcase>
+<testcase name="alone &gt; c"></testcase>
+<testcase name="bad"><failure message="1 test step failed"/></testcase>
+<testcase name="bad &gt; d"><failure message="why"/></testcase>
+<testcase name="worse"><failure message="in a hook"/></testcase>
+<testcase name="worse &gt; e"></testcase>`;
+  assertEquals(parseJunit(xml).map(({ name, outcome }) => [name, outcome]), [
+    ["a > b", "passed"],
+    ["alone > c", "passed"],
+    ["d", "failed"],
+    ["worse", "failed"],
+    ["e", "passed"],
+  ]);
+});
+
+test("`Summary` names what was skipped once, with the reason", () => {
+  const summary = new Summary();
+  const skipped = (detail: string) =>
+    ({ cases: [{ name: "a", outcome: "skipped", detail }] }) as const;
+  summary.add("deno", "a_test.ts", skipped(""));
+  summary.add("node24", "a_test.ts", skipped("not installed: nc"));
+  assertEquals(summary.skipped, [
+    "skipped on deno, node24: a (not installed: nc)",
+  ]);
+  assertEquals(summary.all, { passed: 0, failed: 0, skipped: 2 });
+});
+
+test("`Summary` counts what failed outside of a test", () => {
+  const summary = new Summary();
+  const cases = [{ name: "a", outcome: "passed", detail: "" }] as const;
+  summary.add("bun", "a_test.ts", { cases, problem: "exit code 1" });
+  summary.fail("node22", "cannot be had");
+  assertEquals(summary.all, { passed: 1, failed: 2, skipped: 0 });
+  assertEquals(summary.failures, [
+    "bun a_test.ts: exit code 1",
+    "node22 cannot be had",
+  ]);
+});
+
+const files = {
+  "mixed_test.ts": `import { describe, test } from "node:test";
+describe("group", () => {
+  test("passes", () => {});
+  test("fails", () => { throw new Error("boom"); });
+});
+test("is skipped", { skip: "no tool" }, () => {});`,
+  "lost_test.ts": `import "./nowhere.ts";`,
+  "empty_test.ts": `export {};`,
+  "crash_test.ts": `import { test } from "node:test";
+import process from "node:process";
+test("ends the process", () => process.exit(3));`,
+  "hang_test.ts": `import { test } from "node:test";
+test("waits for ever", () => new Promise(() => setInterval(() => {}, 99)));`,
+};
+
+/** What the runner says of a file; a process in it must not outlive it. */
+async function verdicts(name: string): Promise<Record<string, string>> {
+  const { resolveRuntime } = await import("../scripts/_runtimes.ts");
+  const { path } = await resolveRuntime(name);
+  const folder = await mkdtemp(join(tmpdir(), "sluice-runner-"));
+  try {
+    await mkdir(join(folder, "tests"));
+    const found: Record<string, string> = {};
+    for (const [file, source] of Object.entries(files)) {
+      await writeFile(join(folder, "tests", file), source);
+      const { cases, problem } = await runFile(
+        { name, version: "", path },
+        `tests/${file}`,
+        pathToFileURL(`${folder}/`),
+        { file: file === "hang_test.ts" ? 2000 : 30_000, test: 20_000 },
+      );
+      const counts = new Summary().add(name, file, { cases, problem });
+      found[file] = `${counts.passed} ${counts.failed} ${counts.skipped}` +
+        (problem === undefined ? "" : ` ${problem.split("\n")[0]}`);
+    }
+    return found;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+// The runner is a program for Deno, which runs the others.
+if (runtime === "deno") {
+  for (const name of ["deno", "bun", "node24"]) {
+    test(`\`runFile()\` misses nothing that goes wrong on ${name}`, async () => {
+      const found = await verdicts(name);
+      assertEquals(found["mixed_test.ts"], "1 1 1");
+      assertMatch(found["lost_test.ts"], /^0 1 0 exit code 1, no test ran/);
+      assertMatch(found["empty_test.ts"], /^0 1 0 exit code 0, no test ran/);
+      assertMatch(found["hang_test.ts"], /^0 1 0 still running after 2 s/);
+      const [passed, failed] = found["crash_test.ts"].split(" ");
+      assert(Number(failed) > 0, `${passed} passed, ${failed} failed`);
+    });
+  }
+}
