@@ -455,12 +455,19 @@ export class WireConnection implements TransportEvents {
   }
 
   writeText(text: string): void {
-    this.write(encodeHead(text));
+    this.give(encodeHead(text));
   }
 
+  /** Sends bytes that are the handler's, and may be changed by it later. */
   write(bytes: Uint8Array): void {
     this.server.bytesWritten += bytes.byteLength;
     this.#writer.write(bytes);
+  }
+
+  /** Sends bytes that are ours. */
+  give(bytes: Uint8Array): void {
+    this.server.bytesWritten += bytes.byteLength;
+    this.#writer.give(bytes);
   }
 
   /** Whether to wait for the client to take what it was sent. */

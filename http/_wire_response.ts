@@ -103,14 +103,14 @@ export function writeWhole(
         framing = lengthLine(outgoing.length);
       }
     }
-    connection.write(encodeHead(headText(exchange, outgoing, framing)));
+    connection.give(encodeHead(headText(exchange, outgoing, framing)));
     return;
   }
   if (typeof body === "string") {
     if (body.length <= SHORT_TEXT) {
       const size = utf8Length(body);
       const head = headText(exchange, outgoing, lengthLine(size));
-      connection.write(encodeTextMessage(head, body, size));
+      connection.give(encodeTextMessage(head, body, size));
       return;
     }
     body = encoder.encode(body);
@@ -118,9 +118,9 @@ export function writeWhole(
   const size = body === null ? 0 : body.byteLength;
   const head = headText(exchange, outgoing, lengthLine(size));
   if (body === null || size > SHORT_TEXT) {
-    connection.write(encodeHead(head));
+    connection.give(encodeHead(head));
     if (body !== null) connection.write(body);
   } else {
-    connection.write(encodeHead(head, body));
+    connection.give(encodeHead(head, body));
   }
 }

@@ -191,7 +191,7 @@ export class ResponseStream {
     if (!this.#chunked) {
       connection.write(chunk);
     } else if (chunk.byteLength <= SMALL) {
-      connection.write(encodeChunk(chunk));
+      connection.give(encodeChunk(chunk));
     } else {
       connection.write(chunkHead(chunk.byteLength));
       connection.write(chunk);

@@ -1,13 +1,17 @@
 import { Ring } from "../streams/_ring.ts";
 import type { Transport } from "./_transport.ts";
 
-/** Size of the buffers that small writes are gathered in. */
+/** Size of the buffer that small writes are gathered in at first. */
+const SMALL = 4 * 1024;
+/** And at most. */
 const GATHER = 64 * 1024;
 /** Chunks up to this size are gathered; larger ones go down as they are. */
 export const COPY_LIMIT = 16 * 1024;
 /** Gathering buffers kept for the next writer that needs one. */
+const SMALL_POOL = 512;
 const POOL = 32;
 
+const smallPool: Uint8Array[] = [];
 const pool: Uint8Array[] = [];
 const encoder = new TextEncoder();
 
@@ -24,6 +28,8 @@ export class Writer {
   /** Where small writes are gathered: the last chunk, still open. */
   #tail: Uint8Array | undefined;
   #used = 0;
+  /** The only chunk so far, given for good: gathered if another comes. */
+  #single: Uint8Array | undefined;
   #queued = 0;
   /** A gathering buffer that the transport has until `drained`. */
   #lent: Uint8Array | undefined;
@@ -79,6 +85,18 @@ export class Writer {
     this.#add(size);
   }
 
+  /** Takes bytes over for good: when they stay alone they are not copied. */
+  give(bytes: Uint8Array): void {
+    if (
+      this.#queued > 0 || this.#over || this.#ending || bytes.byteLength === 0
+    ) {
+      this.write(bytes);
+      return;
+    }
+    this.#single = bytes;
+    this.#add(bytes.byteLength);
+  }
+
   /** Takes a text, as UTF-8; gives the number of its bytes. */
   writeText(text: string): number {
     if (text.length === 0 || this.#over || this.#ending) return 0;
@@ -101,11 +119,30 @@ export class Writer {
 
   /** A gathering buffer that has this much room behind `#used`. */
   #room(size: number): Uint8Array {
-    if (this.#tail === undefined || GATHER - this.#used < size) {
-      this.#seal();
-      this.#tail = pool.pop() ?? new Uint8Array(GATHER);
+    if (this.#single !== undefined) this.#gatherSingle();
+    let tail = this.#tail;
+    if (tail !== undefined && tail.byteLength - this.#used >= size) return tail;
+    if (tail !== undefined && GATHER - this.#used >= size) {
+      const larger = pool.pop() ?? new Uint8Array(GATHER);
+      larger.set(tail.subarray(0, this.#used));
+      recycle(tail);
+      return this.#tail = larger;
     }
-    return this.#tail;
+    this.#seal();
+    tail = size <= SMALL
+      ? smallPool.pop() ?? new Uint8Array(SMALL)
+      : pool.pop() ?? new Uint8Array(GATHER);
+    return this.#tail = tail;
+  }
+
+  /** It is not alone any more. */
+  #gatherSingle(): void {
+    const single = this.#single!;
+    this.#single = undefined;
+    if (single.byteLength <= COPY_LIMIT) {
+      this.#room(single.byteLength).set(single, this.#used);
+      this.#used += single.byteLength;
+    } else this.#chunks.push(single);
   }
 
   #add(size: number): void {
@@ -126,6 +163,13 @@ export class Writer {
 
   /** Hands on what is queued, as far as the kernel takes it. */
   flush(): void {
+    if (this.#over || this.#blocked) return;
+    if (this.#single !== undefined) {
+      const single = this.#single;
+      this.#single = undefined;
+      this.#queued = 0;
+      this.#blocked = !this.#transport.write(single);
+    }
     while (!this.#over && !this.#blocked) {
       const chunk = this.#chunks.shift();
       if (chunk !== undefined) {
@@ -171,12 +215,14 @@ export class Writer {
   drop(): void {
     this.#over = true;
     this.#chunks.clear();
+    this.#single = undefined;
     this.#tail = undefined;
     this.#used = 0;
     this.#queued = 0;
   }
 
   #seal(): void {
+    if (this.#single !== undefined) this.#gatherSingle();
     if (this.#used === 0) return;
     this.#chunks.push(this.#tail!.subarray(0, this.#used));
     this.#tail = undefined;
@@ -185,5 +231,7 @@ export class Writer {
 }
 
 function recycle(buffer: Uint8Array): void {
-  if (pool.length < POOL) pool.push(buffer);
+  if (buffer.byteLength === SMALL) {
+    if (smallPool.length < SMALL_POOL) smallPool.push(buffer);
+  } else if (pool.length < POOL) pool.push(buffer);
 }
