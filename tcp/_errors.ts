@@ -4,6 +4,7 @@ import {
   DnsError,
   NetError,
   TimeoutError,
+  TlsError,
 } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
 
@@ -113,5 +114,91 @@ export function cutError(error: unknown, address: Address): NetError {
   return new ClosedError(
     `Connection to ${show(address)} was cut: ${describe(error, code)}`,
     { code, address, cause: error, retryable: true },
+  );
+}
+
+/** What the runtimes call a failed handshake, as our codes. */
+const TLS_FAILURES: readonly (readonly [RegExp, string, string])[] = [
+  [
+    /ALTNAME_INVALID|NotValidForName/,
+    "ERR_TLS_WRONG_HOST",
+    "its certificate is another host's",
+  ],
+  [
+    /CERT_HAS_EXPIRED|CERTIFICATE_EXPIRED|Expired/,
+    "ERR_TLS_EXPIRED",
+    "the certificate has expired",
+  ],
+  [
+    /CERT_NOT_YET_VALID|NotValidYet/,
+    "ERR_TLS_NOT_YET_VALID",
+    "the certificate is not valid yet",
+  ],
+  [
+    /NO_APPLICATION_PROTOCOL|NoApplicationProtocol/,
+    "ERR_TLS_ALPN",
+    "there is no protocol that both know",
+  ],
+  [
+    /CERTIFICATE_REQUIRED|DID_NOT_RETURN_A_CERTIFICATE|CertificateRequired/,
+    "ERR_TLS_CLIENT_CERTIFICATE",
+    "the client has shown no certificate",
+  ],
+  [
+    /SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|UNKNOWN_CA|UnknownIssuer|UnknownCA/,
+    "ERR_TLS_UNKNOWN_CA",
+    "the certificate is of no authority that is trusted",
+  ],
+  [
+    /UNSUPPORTED_PROTOCOL|PROTOCOL_VERSION|NO_PROTOCOLS/,
+    "ERR_TLS_VERSION",
+    "there is no TLS version that both know",
+  ],
+  [
+    /WRONG_VERSION_NUMBER|HTTP_REQUEST|UNEXPECTED_MESSAGE|InvalidContentType/,
+    "ERR_TLS_NOT_TLS",
+    "the other side does not speak TLS",
+  ],
+];
+
+/** The end of a certificate's validity, as node:tls gives it. */
+interface Dated {
+  valid_to?: string;
+}
+
+/** Why there was no TLS, as one of our errors. */
+export function tlsError(
+  error: unknown,
+  address: Address,
+  certificate?: Dated,
+): NetError {
+  if (error instanceof NetError && !(error instanceof ClosedError)) {
+    return error;
+  }
+  const { code = "", message = "" } = error as {
+    code?: string;
+    message?: string;
+  };
+  let [, ours, meaning] =
+    TLS_FAILURES.find(([pattern]) =>
+      pattern.test(code) || pattern.test(message)
+    ) ?? [];
+  // Deno does not tell an expired certificate from one it does not trust.
+  const end = Date.parse(certificate?.valid_to ?? "");
+  if (ours === "ERR_TLS_UNKNOWN_CA" && end < Date.now()) {
+    ours = "ERR_TLS_EXPIRED";
+    meaning = "the certificate has expired";
+  }
+  const cut = code === "ECONNRESET" || code === "EPIPE";
+  return new TlsError(
+    `Cannot agree on TLS with ${show(address)}: ${
+      meaning ?? (cut ? "the connection was cut in the handshake" : message)
+    }`,
+    {
+      code: ours ?? (cut ? "ECONNRESET" : "ERR_TLS"),
+      address,
+      cause: error,
+      retryable: cut,
+    },
   );
 }

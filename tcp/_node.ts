@@ -13,7 +13,7 @@ import type {
   RuntimeServer,
   TcpRuntime,
 } from "./_runtime.ts";
-import type { Transport, TransportEvents } from "./_transport.ts";
+import type { TlsInfo, Transport, TransportEvents } from "./_transport.ts";
 
 /** What is used of `net.Socket`: spelled out, for no runtime has all types. */
 type NetSocket = net.Socket & { resetAndDestroy?(): void };
@@ -26,6 +26,7 @@ function tcpAddress(hostname = "", port = 0): Address {
 export class NodeTransport implements Transport {
   readonly remoteAddress: Address;
   readonly localAddress: Address;
+  readonly tls?: TlsInfo;
   readonly #socket: NetSocket;
   #events: TransportEvents | undefined;
   #error: NetError | undefined;
@@ -35,14 +36,19 @@ export class NodeTransport implements Transport {
   #paused = false;
   #ended = false;
 
-  constructor(socket: net.Socket, path?: string) {
+  /** `at` is the path of a Unix socket, or what knows the addresses. */
+  constructor(socket: net.Socket, at?: string | Transport) {
     this.#socket = socket;
-    this.remoteAddress = path === undefined
-      ? tcpAddress(socket.remoteAddress, socket.remotePort)
-      : { transport: "unix", path };
-    this.localAddress = path === undefined
-      ? tcpAddress(socket.localAddress, socket.localPort)
-      : { transport: "unix", path };
+    if (typeof at === "object") {
+      this.remoteAddress = at.remoteAddress;
+      this.localAddress = at.localAddress;
+    } else if (at !== undefined) {
+      this.remoteAddress = { transport: "unix", path: at };
+      this.localAddress = this.remoteAddress;
+    } else {
+      this.remoteAddress = tcpAddress(socket.remoteAddress, socket.remotePort);
+      this.localAddress = tcpAddress(socket.localAddress, socket.localPort);
+    }
     socket.on("error", (error) => {
       this.#error ??= cutError(error, this.remoteAddress);
     });
@@ -61,8 +67,21 @@ export class NodeTransport implements Transport {
     return this.#socket;
   }
 
+  get attached(): boolean {
+    return this.#events !== undefined;
+  }
+
+  protected get paused(): boolean {
+    return this.#paused;
+  }
+
+  /** Bytes that are not with the kernel. */
+  protected get unsent(): number {
+    return this.#socket.writableLength;
+  }
+
   get pending(): number {
-    return this.#over ? 0 : this.#socket.writableLength;
+    return this.#over ? 0 : this.unsent;
   }
 
   attach(events: TransportEvents): void {
@@ -89,15 +108,18 @@ export class NodeTransport implements Transport {
     if (this.#over) return true;
     this.#socket.write(bytes, this.#onWritten);
     // What the kernel took at once is gone from the stream by now.
-    this.#blocked = this.#socket.writableLength > 0;
+    this.#blocked = this.unsent > 0;
     return !this.#blocked;
   }
 
-  readonly #onWritten = (): void => {
-    if (!this.#blocked || this.#socket.writableLength > 0) return;
+  readonly #onWritten = (): void => this.idled();
+
+  /** To be called when everything may be with the kernel. */
+  protected idled(): void {
+    if (!this.#blocked || this.unsent > 0) return;
     this.#blocked = false;
     if (!this.#over) this.#events?.drain();
-  };
+  }
 
   end(): void {
     if (!this.#over) this.#socket.end();

@@ -1,7 +1,7 @@
 import type { NetError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
 import type { Transport } from "./_transport.ts";
-import type { TlsClientOptions, TlsServerOptions } from "./types.ts";
+import type { TlsServerOptions } from "./types.ts";
 
 /** Where to listen: a port, or the path of a Unix socket. */
 export interface ListenOptions {
@@ -10,7 +10,6 @@ export interface ListenOptions {
   path?: string;
   backlog?: number;
   reusePort?: boolean;
-  tls?: TlsServerOptions;
 }
 
 /** Whom to connect to. Names are looked up by the runtime. */
@@ -19,7 +18,6 @@ export interface DialOptions {
   port?: number;
   path?: string;
   localAddress?: string;
-  tls?: TlsClientOptions;
   /** Gives the attempt up at any moment, leaving no socket behind. */
   signal?: AbortSignal;
 }
@@ -41,7 +39,10 @@ export interface RuntimeServer {
   unref(): void;
 }
 
-/** What `_deno.ts`, `_bun.ts` and `_node.ts` each implement. */
+/**
+ * What `_deno.ts`, `_bun.ts` and `_node.ts` each implement: plain sockets. TLS
+ * goes over any of them, in `_node_tls.ts`.
+ */
 export interface TcpRuntime {
   /** Rejects with a `NetError` whose code is the POSIX name. */
   listen(options: ListenOptions, events: ListenEvents): Promise<RuntimeServer>;

@@ -8,7 +8,7 @@ import {
   checkPath,
   checkPort,
 } from "./_options.ts";
-import type { Connection } from "./types.ts";
+import type { Connection, TlsClientOptions } from "./types.ts";
 
 /** Whom to connect to, and how. */
 export interface TcpConnectOptions {
@@ -18,6 +18,8 @@ export interface TcpConnectOptions {
   port?: number;
   /** Path of a Unix socket, in place of hostname and port. */
   path?: string;
+  /** Speaks TLS; `true` stands for its defaults. @default {false} */
+  tls?: boolean | TlsClientOptions;
   /** Address of this machine to connect from. */
   localAddress?: string;
   /** Milliseconds until a `TimeoutError`. @default {10_000} */
@@ -39,6 +41,7 @@ const KNOWN = new Set([
   "hostname",
   "port",
   "path",
+  "tls",
   "localAddress",
   "timeout",
   "noDelay",
@@ -49,10 +52,10 @@ const KNOWN = new Set([
 ]);
 
 /**
- * Connects to a TCP port or a Unix socket.
+ * Connects to a TCP port or a Unix socket, with TLS when asked to.
  *
- * Rejects with `ConnectError`, `DnsError` or `TimeoutError` (phase
- * `"connect"`), with the signal's reason when it aborts, and with `TypeError`
+ * Rejects with `ConnectError`, `DnsError`, `TlsError` or `TimeoutError` (phase
+ * `"connect"` or `"tls"`), with the signal's reason when it aborts, and with `TypeError`
  * or `RangeError` for options that make no sense.
  *
  * @example

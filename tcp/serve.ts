@@ -1,6 +1,6 @@
 import { NetError } from "../streams/errors.ts";
 import { TcpConnection } from "./_connection.ts";
-import { loadRuntime } from "./_load.ts";
+import { listen } from "./_listen.ts";
 import {
   checkAmount,
   checkHost,
@@ -10,7 +10,7 @@ import {
 } from "./_options.ts";
 import { Carrier } from "./_server.ts";
 import type { Transport } from "./_transport.ts";
-import type { Connection, Server } from "./types.ts";
+import type { Connection, Server, TlsServerOptions } from "./types.ts";
 
 /** Where to listen, and how. */
 export interface TcpServeOptions {
@@ -20,6 +20,8 @@ export interface TcpServeOptions {
   hostname?: string;
   /** Path of a Unix socket, in place of hostname and port. */
   path?: string;
+  /** Speaks TLS: the handler runs after the handshake. @default plain TCP */
+  tls?: TlsServerOptions;
   /** Connections the kernel queues before they are accepted. @default {511} */
   backlog?: number;
   /** Lets several processes listen on the same port. @default {false} */
@@ -45,6 +47,7 @@ const KNOWN = new Set([
   "port",
   "hostname",
   "path",
+  "tls",
   "backlog",
   "reusePort",
   "maxConnections",
@@ -114,8 +117,6 @@ export async function serve(
       // It was told; what it makes of it is not ours.
     }
   };
-  const { listen } = await loadRuntime();
-  signal?.throwIfAborted();
   const server = new Carrier({
     maxConnections: options.maxConnections,
     signal,
@@ -141,16 +142,12 @@ export async function serve(
     });
     run(handler, connection, tell);
   };
+  const { backlog, reusePort, tls } = options;
   const listener = await listen(
     path === undefined
-      ? {
-        hostname,
-        port,
-        backlog: options.backlog,
-        reusePort: options.reusePort,
-      }
-      : { path, backlog: options.backlog },
-    { connection: accept, error: (error: NetError) => tell(error) },
+      ? { hostname, port, backlog, reusePort, tls }
+      : { path, backlog, tls },
+    { connection: accept, error: (error) => tell(error) },
   );
   server.start(listener);
   return server;

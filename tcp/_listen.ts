@@ -1,0 +1,20 @@
+import { loadRuntime } from "./_load.ts";
+import type { ListenEvents, ListenOptions, RuntimeServer } from "./_runtime.ts";
+import { checkServerTls } from "./_tls_options.ts";
+import type { TlsServerOptions } from "./types.ts";
+
+/**
+ * Listens, with TLS where it is asked for: for the floors above. Connections
+ * are reported after their handshake; one that fails is an error event.
+ */
+export async function listen(
+  options: ListenOptions & { tls?: TlsServerOptions },
+  events: ListenEvents,
+): Promise<RuntimeServer> {
+  const { tls, ...plain } = options;
+  const runtime = await loadRuntime();
+  if (tls === undefined) return await runtime.listen(plain, events);
+  checkServerTls(tls);
+  const { listenTls } = await import("./_node_tls.ts");
+  return await listenTls(plain, tls, events, runtime);
+}

@@ -1,0 +1,95 @@
+import type { TlsClientOptions, TlsServerOptions } from "./types.ts";
+
+function checkPem(value: unknown, name: string, what: string): void {
+  if (value === undefined) return;
+  const all = Array.isArray(value) ? value : [value];
+  for (const one of all) {
+    // Some runtimes take anything here and then trust something else.
+    if (typeof one !== "string" || !one.includes("-----BEGIN ")) {
+      throw new TypeError(`Cannot ${what}: tls.${name} must be PEM text`);
+    }
+  }
+}
+
+function checkAlpn(alpn: unknown, what: string): void {
+  if (alpn === undefined) return;
+  if (
+    !Array.isArray(alpn) || alpn.length === 0 ||
+    alpn.some((p) => typeof p !== "string" || p === "" || p.length > 255)
+  ) {
+    throw new TypeError(
+      `Cannot ${what}: tls.alpn must be a list of protocol names: ${alpn}`,
+    );
+  }
+}
+
+function refuseUnknown(
+  options: unknown,
+  known: ReadonlySet<string>,
+  what: string,
+): void {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(`Cannot ${what}: tls must be an object: ${options}`);
+  }
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined && !known.has(name)) {
+      throw new TypeError(`Cannot ${what}: no such option: tls.${name}`);
+    }
+  }
+}
+
+const CLIENT = new Set([
+  "ca",
+  "cert",
+  "key",
+  "serverName",
+  "insecure",
+  "alpn",
+]);
+
+const SERVER = new Set(["cert", "key", "ca", "clientAuth", "alpn"]);
+
+/** Refuses options of a client that make no sense. */
+export function checkClientTls(options: TlsClientOptions): void {
+  const what = "connect";
+  refuseUnknown(options, CLIENT, what);
+  checkPem(options.ca, "ca", what);
+  checkPem(options.cert, "cert", what);
+  checkPem(options.key, "key", what);
+  checkAlpn(options.alpn, what);
+  if ((options.cert === undefined) !== (options.key === undefined)) {
+    throw new TypeError("Cannot connect: tls.cert and tls.key belong together");
+  }
+  const { insecure, serverName } = options;
+  if (insecure !== undefined && typeof insecure !== "boolean") {
+    throw new TypeError(`Cannot connect: tls.insecure must be a boolean`);
+  }
+  if (
+    serverName !== undefined &&
+    (typeof serverName !== "string" || serverName === "")
+  ) throw new TypeError("Cannot connect: tls.serverName must be a name");
+}
+
+/** Refuses options of a server that make no sense. */
+export function checkServerTls(
+  options: TlsServerOptions,
+  what = "serve",
+): void {
+  refuseUnknown(options, SERVER, what);
+  const { cert, key, ca, clientAuth, alpn } = options;
+  if (cert === undefined || key === undefined) {
+    throw new TypeError(`Cannot ${what}: tls.cert and tls.key must be given`);
+  }
+  checkPem(cert, "cert", what);
+  checkPem(key, "key", what);
+  checkPem(ca, "ca", what);
+  checkAlpn(alpn, what);
+  if (!["none", "request", "require", undefined].includes(clientAuth)) {
+    throw new TypeError(
+      `Cannot ${what}: no such tls.clientAuth: ${clientAuth}`,
+    );
+  }
+  if (clientAuth !== undefined && clientAuth !== "none" && ca === undefined) {
+    throw new TypeError(`Cannot ${what}: tls.clientAuth needs tls.ca`);
+  }
+}
