@@ -82,9 +82,10 @@ class BunHttpServer extends NativeServer {
       : { transport: "unix", path };
     try {
       this.raw = bun.serve({
-        ...(path === undefined ? { hostname, port, reusePort } : {
-          unix: path,
-        }),
+        ...(path === undefined
+          // In production Bun shares the port unless told not to.
+          ? { hostname, port, reusePort: reusePort ?? false }
+          : { unix: path }),
         ...(tls === undefined ? {} : { tls: tlsOf(tls) }),
         development: false,
         idleTimeout: this.#idle,
