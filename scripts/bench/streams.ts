@@ -1,6 +1,7 @@
-// Nanoseconds of CPU per message through a channel, and through the Web
-// Streams that it is an alternative to.
-import { Channel, connect, from } from "../../streams/mod.ts";
+// Nanoseconds of CPU per message through a channel and what is built on it,
+// and through the Web Streams that it is an alternative to.
+import process from "node:process";
+import { Channel, connect, consume, from, pair } from "../../streams/mod.ts";
 
 const N = 1_000_000;
 const message = new Uint8Array(64);
@@ -13,11 +14,34 @@ async function measure(
   await run(n / 10);
   let best = Infinity;
   for (let round = 0; round < 3; round++) {
-    const started = performance.now();
+    const before = process.cpuUsage();
     await run(n);
-    best = Math.min(best, ((performance.now() - started) / n) * 1e6);
+    const { user, system } = process.cpuUsage(before);
+    best = Math.min(best, ((user + system) / n) * 1e3);
   }
   console.log(`${name.padEnd(44)} ${best.toFixed(0).padStart(6)} ns`);
+}
+
+async function produce(channel: Channel<Uint8Array>, n: number) {
+  for (let i = 0; i < n; i++) {
+    const sent = channel.send(message);
+    if (sent !== true) await sent;
+  }
+  channel.close();
+}
+
+function* messages(n: number): Generator<Uint8Array> {
+  for (let i = 0; i < n; i++) yield message;
+}
+
+function pulled(n: number): ReadableStream<Uint8Array> {
+  let i = 0;
+  return new ReadableStream<Uint8Array>({
+    pull(controller) {
+      if (i++ < n) controller.enqueue(message);
+      else controller.close();
+    },
+  });
 }
 
 await measure("send and receive, both at once", (n) => {
@@ -36,51 +60,73 @@ await measure("16 sends, then 16 receives", (n) => {
   }
 });
 
-async function produce(channel: Channel<Uint8Array>, n: number) {
+await measure("every receive waits, every send resolves it", async (n) => {
+  const channel = new Channel<Uint8Array>();
   for (let i = 0; i < n; i++) {
-    const sent = channel.send(message);
-    if (sent !== true) await sent;
+    const received = channel.receive();
+    channel.send(message);
+    await received;
   }
-  channel.close();
+}, N / 2);
+
+for (const capacity of [16, 256]) {
+  const of = `, capacity ${capacity}`;
+  await measure(`a producer and batches()${of}`, async (n) => {
+    const channel = new Channel<Uint8Array>({ capacity });
+    produce(channel, n);
+    for await (const _ of channel.batches());
+  });
+
+  await measure(`a producer and for await${of}`, async (n) => {
+    const channel = new Channel<Uint8Array>({ capacity });
+    produce(channel, n);
+    for await (const _ of channel);
+  });
+
+  await measure(`a producer and consume()${of}`, async (n) => {
+    const channel = new Channel<Uint8Array>({ capacity });
+    produce(channel, n);
+    await consume(channel, () => {});
+  });
+
+  await measure(`a producer and readable${of}`, async (n) => {
+    const channel = new Channel<Uint8Array>({ capacity });
+    produce(channel, n);
+    const reader = channel.readable.getReader();
+    while (!(await reader.read()).done);
+  }, N / 4);
+
+  await measure(`connect() of two channels${of}`, async (n) => {
+    const one = new Channel<Uint8Array>({ capacity });
+    const other = new Channel<Uint8Array>({ capacity });
+    produce(one, n);
+    connect(one, other);
+    for await (const _ of other.batches());
+  });
 }
-
-await measure("a producer and batches()", async (n) => {
-  const channel = new Channel<Uint8Array>();
-  produce(channel, n);
-  for await (const _ of channel.batches());
-});
-
-await measure("a producer and for await", async (n) => {
-  const channel = new Channel<Uint8Array>();
-  produce(channel, n);
-  for await (const _ of channel);
-});
-
-await measure("a producer and readable", async (n) => {
-  const channel = new Channel<Uint8Array>();
-  produce(channel, n);
-  const reader = channel.readable.getReader();
-  while (!(await reader.read()).done);
-}, N / 4);
 
 await measure("connect() from an iterable to a channel", async (n) => {
   const channel = new Channel<Uint8Array>();
-  connect(
-    from((function* () {
-      for (let i = 0; i < n; i++) yield message;
-    })()),
-    channel,
-  );
+  connect(from(messages(n)), channel);
   for await (const _ of channel.batches());
+});
+
+await measure("pair(), there and back, one at a time", async (n) => {
+  const [a, b] = pair<Uint8Array>();
+  const echoed = connect(b, b);
+  for (let i = 0; i < n; i++) {
+    a.send(message);
+    await a.receive();
+  }
+  await a.close();
+  await echoed;
 }, N / 4);
 
-await measure("ReadableStream, pull, for comparison", async (n) => {
-  let i = 0;
-  const reader = new ReadableStream<Uint8Array>({
-    pull(controller) {
-      if (i++ < n) controller.enqueue(message);
-      else controller.close();
-    },
-  }).getReader();
+await measure("for comparison: ReadableStream, pull", async (n) => {
+  const reader = pulled(n).getReader();
   while (!(await reader.read()).done);
+}, N / 4);
+
+await measure("for comparison: pipeTo(WritableStream)", async (n) => {
+  await pulled(n).pipeTo(new WritableStream({ write() {} }));
 }, N / 4);
