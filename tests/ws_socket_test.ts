@@ -124,7 +124,7 @@ describe("WireSocket", () => {
   test("close() tells code and reason to the peer, and is clean", async () => {
     const { client, server } = both();
     await within(client.close(4001, "enough"));
-    assertEquals(summary(await client.closed), "clean 4001");
+    assertEquals(summary(await client.closed), "clean 4001 enough");
     assertEquals(summary(await server.closed), "clean 4001 enough");
     assertEquals(await server.receive(), undefined);
     assertEquals(await client.receive(), undefined);

@@ -269,7 +269,8 @@ export class WireSocket extends BaseSocket {
     this.outbox.close();
     this.inbox.end();
     if (!this.#sentClose) {
-      this.#farewell = code === NO_CODE ? empty : closePayload(code, "");
+      // The reason goes back too: peers show what they hear.
+      this.#farewell = code === NO_CODE ? empty : closePayload(code, reason);
     }
     this.#wind();
     this.#sayClose();
