@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { isIP, Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { setImmediate } from "node:timers";
@@ -32,6 +33,7 @@ class TransportStream extends Duplex {
   readonly transport: Transport;
   #written: (() => void) | undefined;
   #held = false;
+  shaking = true;
   /** Everything is with the kernel. */
   onIdle: () => void = () => {};
   /** The peer's FIN has come. */
@@ -102,11 +104,9 @@ class TransportStream extends Duplex {
     error: Error | null,
     done: (error: Error | null) => void,
   ): void {
-    // A farewell that is still on its way goes first.
-    if (error === null && this.transport.pending > 0) {
-      this.onIdle = () => this.transport.destroy();
-      this.transport.end();
-    } else this.transport.destroy();
+    // A farewell that is still on its way goes first; while shaking hands
+    // whoever does it has the last word.
+    if (!this.shaking) dismiss(this.transport);
     done(error);
   }
 }
@@ -156,6 +156,7 @@ class TlsTransport extends NodeTransport {
     this.#below = below;
     this.#stream = stream;
     if (stream !== undefined) {
+      stream.shaking = false;
       stream.hold();
       stream.onIdle = () => this.idled();
     }
@@ -163,6 +164,12 @@ class TlsTransport extends NodeTransport {
 
   protected override get unsent(): number {
     return super.unsent + (this.#stream?.pending ?? 0);
+  }
+
+  override destroy(): void {
+    // What is queued below is dropped, too.
+    if (this.#stream !== undefined) this.#below.destroy();
+    super.destroy();
   }
 
   override reset(): void {
@@ -309,7 +316,21 @@ export function secureClient(
   });
 }
 
-/** Ends a connection whose handshake failed, after the alert that says why. */
+/** Alerts that go out before anything is encrypted (RFC 8446 §6). */
+const ALERTS: Readonly<Record<string, number>> = {
+  ERR_TLS_ALPN: 120,
+  ERR_TLS_VERSION: 70,
+  ERR_TLS_NOT_TLS: 50,
+};
+
+/** Sends the alert that node:tls of Deno leaves out over a stream. */
+function alert(below: Transport, code: string): void {
+  const number = ALERTS[code];
+  if (number === undefined) return;
+  below.write(new Uint8Array([21, 3, 3, 0, 2, 2, number]));
+}
+
+/** Ends a connection, after what is still on its way, in bounded time. */
 function dismiss(below: Transport): void {
   if (below.pending === 0) {
     below.destroy();
@@ -372,6 +393,12 @@ export class TlsAcceptor {
 
   #make(): tls.Server {
     try {
+      const { cert, key } = this.#options;
+      // Deno would only find out with the first client.
+      const own = new X509Certificate(cert as string);
+      if (!own.checkPrivateKey(createPrivateKey(key as string))) {
+        throw new TypeError("they do not belong together");
+      }
       return tls.createServer(this.#options);
     } catch (error) {
       throw new TlsError(
@@ -434,11 +461,11 @@ export class TlsAcceptor {
         reuse();
         socket.on("error", () => {});
         settle();
-        reject(tlsError(error, address));
-        setImmediate(() => {
-          dismiss(below);
-          socket.destroy();
-        });
+        const reason = tlsError(error, address);
+        if (stream instanceof TransportStream) alert(below, reason.code);
+        reject(reason);
+        dismiss(below);
+        socket.destroy();
       });
       // Until the handshake is done a client that says FIN has left.
       if (stream instanceof TransportStream) {

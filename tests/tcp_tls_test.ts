@@ -10,7 +10,7 @@ import {
   assertRejects,
   assertStrictEquals,
 } from "./assert.ts";
-import { needs, tool, until, within } from "./_support.ts";
+import { needs, runtime, tool, until, within } from "./_support.ts";
 import { collect, settle } from "./_tcp_support.ts";
 import { connect, serve, TimeoutError, TlsError } from "../tcp/mod.ts";
 import type {
@@ -136,7 +136,7 @@ describe("TLS", () => {
       const named = await kit.connect({ ca, serverName: "a.sluice.test" });
       await named.send("x");
       await within(named.read(1));
-      assertEquals(kit.ends[1].tls!.serverName, "a.sluice.test");
+      assertEquals(kit.ends.pop()!.tls!.serverName, "a.sluice.test");
       named.destroy();
     } finally {
       await kit.close();
@@ -172,7 +172,8 @@ describe("TLS", () => {
       "a certificate that has expired",
       pair("expired"),
       { ca },
-      "ERR_TLS_EXPIRED",
+      // Deno's node:tls does not say why it does not trust one.
+      runtime === "deno" ? "ERR_TLS_UNKNOWN_CA" : "ERR_TLS_EXPIRED",
       "any",
     ],
     [
