@@ -32,6 +32,13 @@ function endAll(): void {
   Deno.exit(130);
 }
 
+/** This environment, with output that a program can read. */
+function plainEnv(): Record<string, string> {
+  // Whatever its value, FORCE_COLOR makes Deno color what it prints.
+  const { FORCE_COLOR: _, ...env } = Deno.env.toObject();
+  return { ...env, NO_COLOR: "1" };
+}
+
 /**
  * Runs a command to its end. It leads a process group of its own, so that
  * neither a timeout nor Ctrl-C leaves behind what it started.
@@ -44,7 +51,8 @@ export async function run(
   const child = new Deno.Command(command, {
     args: [...args],
     cwd: options.cwd,
-    env: { NO_COLOR: "1", FORCE_COLOR: "0", ...options.env },
+    env: { ...plainEnv(), ...options.env },
+    clearEnv: true,
     stdin: options.input === undefined ? "null" : "piped",
     stdout: "piped",
     stderr: "piped",

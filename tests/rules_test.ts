@@ -1,11 +1,14 @@
 import { test } from "node:test";
-import { assertEquals } from "./assert.ts";
+import { assertEquals, assertThrows } from "./assert.ts";
 import {
+  docNodes,
   importsOf,
-  inspectDeclarations,
   inspectDocs,
   inspectFile,
+  inspectLint,
+  inspectTypes,
 } from "../scripts/_rules.ts";
+import { scan } from "../scripts/_scan.ts";
 
 /** The rules that a file breaks. */
 function broken(file: string, source: string): string[] {
@@ -62,6 +65,27 @@ test("`inspectFile()` refuses long files and newer syntax", () => {
   ]);
 });
 
+test("`inspectFile()` is not misled by text", () => {
+  const source = `const a = "Deno.serve"; const b = /["'\`]/;
+const c = \`\${b ? "}" : \`Bun.serve\`} import "hono"; \`; // process.exit
+/* import "./y" */ const d = a / 2; const e = "using x"; const f = d / 1;
+`;
+  assertEquals(broken("tcp/x.ts", source), []);
+  assertEquals(broken("tcp/x.ts", 'const a = /"/; Deno.exit(); "'), [
+    "runtime globals stay behind their doors",
+  ]);
+  assertEquals(broken("tcp/x.ts", "`${Deno.pid}`"), [
+    "runtime globals stay behind their doors",
+  ]);
+});
+
+test("`scan()` keeps every place in the file", () => {
+  const source = 'a("b\\"c", /[/"]\\//g, `d${{ e: `f` }}g`) / 2 // h';
+  const { bare, code } = scan(source);
+  assertEquals(code, source.replace("// h", "    "));
+  assertEquals(bare, 'a("    ", /      /g, ` ${{ e: ` ` }} `) / 2     ');
+});
+
 test("`importsOf()` sees every kind of import", () => {
   const source = `
 import "./a.ts";
@@ -70,8 +94,9 @@ export * from "./d.ts";
 export type { E } from "./e.ts";
 // import "./no.ts";
 const f = import("./f.ts");
+const no = 'import "./no.ts"';
 `;
-  assertEquals(importsOf(source), [
+  assertEquals(importsOf(scan(source)), [
     "./a.ts",
     "./b.ts",
     "./d.ts",
@@ -97,8 +122,51 @@ test("`inspectDocs()` wants a description and an example", () => {
   );
 });
 
-test("`inspectDeclarations()` finds types of one runtime", () => {
-  assertEquals(inspectDeclarations("a.d.ts", "// Buffer").length, 0);
-  assertEquals(inspectDeclarations("a.d.ts", "let a: Buffer;").length, 1);
-  assertEquals(inspectDeclarations("a.d.ts", "let a: Deno.Conn;").length, 1);
+test("`docNodes()` reads the second version of the docs, and no other", () => {
+  const declarations = [{ kind: "function", def: {} }];
+  const nodes = { "file:///a.ts": { symbols: [{ name: "a", declarations }] } };
+  assertEquals(
+    docNodes(JSON.stringify({ version: 2, nodes })).get("file:///a.ts"),
+    [{ name: "a", kind: "function", def: {} }],
+  );
+  assertThrows(() => docNodes('{ "version": 3 }'), Error, "of version: 3");
+});
+
+test("`inspectTypes()` finds `any` and the types of one runtime", () => {
+  const reference = (typeName: string) => ({
+    kind: "typeRef",
+    value: { typeName },
+  });
+  const any = { kind: "keyword", value: "any" };
+  const found = (def: unknown) =>
+    inspectTypes("mod.ts", [{ name: "f", kind: "function", def }])
+      .map(({ detail }) => detail);
+  assertEquals(found({ params: [{ tsType: any }] }), ["f"]);
+  assertEquals(found({ returnType: reference("Deno.Conn") }), ["f: Deno.Conn"]);
+  assertEquals(found({ returnType: reference("Buffer") }), ["f: Buffer"]);
+  assertEquals(found({ returnType: reference("Uint8Array") }), []);
+  assertEquals(
+    found({ properties: [{ accessibility: "private", tsType: any }] }),
+    [],
+  );
+});
+
+test("`inspectLint()` lets the adapter speak of Hono's types only", () => {
+  const block = (name: string) =>
+    `error[private-type-ref]: public type 'f' references private type '${name}'
+  --> /home/me/sluice/http/hono.ts:7:1
+`;
+  const source = 'import type { Context } from "hono";';
+  const lint = (names: string[], count: number) =>
+    inspectLint(
+      `${
+        names.map(block).join("\n")
+      }\nFound ${count} documentation lint errors.`,
+      source,
+    ).map(({ rule, file }) => `${file} ${rule}`);
+  assertEquals(lint(["Context"], 1), []);
+  assertEquals(lint(["Context", "Hidden"], 2), [
+    "http/hono.ts:7 deno doc --lint: private-type-ref",
+  ]);
+  assertEquals(lint([], 1), ["deno.json deno doc --lint can be read"]);
 });
