@@ -231,6 +231,32 @@ describe("WireSocket", () => {
     assertEquals(summary(await within(server.closed)), "clean 4000");
   });
 
+  test("what was accepted and could not be sent is not a clean end", async () => {
+    const { server, clientEnd } = rude(undefined, { closeTimeout: 30 });
+    clientEnd.peer.capacity = 1000;
+    clientEnd.pause();
+    for (let i = 0; i < 10; i++) void server.send("x".repeat(50_000));
+    clientEnd.write(build([{ first: 0x88, payload: hex("03e8") }], true));
+    const info = await within(server.closed);
+    assertEquals(summary(info), "cut 1000");
+    assertEquals(info.error?.message.includes("while it sent"), true);
+  });
+
+  test("a handler that finds its writable closed is no failure", async () => {
+    const { server, client, reported } = both(async (socket) => {
+      const writer = socket.writable.getWriter();
+      for (;;) {
+        await writer.write("x");
+        await turn();
+      }
+    });
+    await within(client.receive());
+    await within(client.close());
+    await within(server.closed);
+    await turn();
+    assertEquals(reported, []);
+  });
+
   test("a Close without a code is told as 1005 and answered in kind", async () => {
     const { server, clientEnd, told } = rude();
     clientEnd.write(build([{ first: 0x88, payload: nothing }], true));

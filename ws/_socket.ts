@@ -148,8 +148,10 @@ export abstract class BaseSocket
 
   /** User code failed. */
   protected crash(thrown: unknown): void {
-    // It only passed on how this socket ended: that is no news.
+    // It only passed on how this socket ended, or that it cannot be written
+    // to any more: that is no news.
     if (this.cut !== undefined && thrown === this.cut) return;
+    if (this.closing && thrown instanceof ClosedError) return;
     this.#report(thrown);
     this.fail(
       INTERNAL_ERROR,

@@ -308,10 +308,16 @@ export class WireSocket extends BaseSocket {
   }
 
   #onOver(error: NetError | undefined): void {
-    if (this.#received === undefined && this.#failure === undefined) {
-      this.#lost(
-        error ?? new ClosedError("The WebSocket was cut off without a Close"),
-      );
+    if (this.#failure === undefined) {
+      if (this.#received === undefined) {
+        this.#lost(
+          error ?? new ClosedError("The WebSocket was cut off without a Close"),
+        );
+      } else if (this.#output.buffered > 0) {
+        this.#lost(
+          error ?? new ClosedError("The WebSocket was cut off while it sent"),
+        );
+      }
     }
     if (this.#timer !== undefined) clearTimeout(this.#timer);
     this.#watch?.stop();
