@@ -19,13 +19,11 @@ export interface RequestSource extends Exchange {
   readonly signal: AbortSignal;
 }
 
-/** Methods that the standard's `Request` refuses to have. */
-export function isForbiddenMethod(method: string): boolean {
-  return method === "CONNECT" || method === "TRACE" || method === "TRACK";
-}
-
 /** Methods that it knows in upper case only, and would change. */
 const NORMALIZED = new Set(["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"]);
+
+/** Methods that it refuses to have. */
+const FORBIDDEN = new Set(["CONNECT", "TRACE", "TRACK"]);
 
 /** Whether a `Request` cannot say it: `get` would become `GET`. */
 export function isUnsayableMethod(method: string): boolean {
@@ -35,8 +33,28 @@ export function isUnsayableMethod(method: string): boolean {
   }
   if (!lower) return false;
   const upper = method.toUpperCase();
-  return upper !== method &&
-    (NORMALIZED.has(upper) || isForbiddenMethod(upper));
+  return upper !== method && (NORMALIZED.has(upper) || FORBIDDEN.has(upper));
+}
+
+const sayable = new Map<string, boolean>();
+
+/** Whether a `Request` of this runtime can have the method. */
+function canHave(method: string): boolean {
+  if (method === "GET" || method === "POST" || NORMALIZED.has(method)) {
+    return true;
+  }
+  let can = sayable.get(method);
+  if (can === undefined) {
+    try {
+      // Bun takes every method that it does not know for GET.
+      can = new Native("http://localhost", { method }).method === method;
+    } catch {
+      can = false;
+    }
+    if (sayable.size >= 64) sayable.clear();
+    sayable.set(method, can);
+  }
+  return can;
 }
 
 export function headersOf(fields: Fields): Headers {
@@ -181,9 +199,9 @@ function realOf(request: LightRequest): Request {
   let real = request[realKey];
   if (real === undefined) {
     const source = request[exchangeKey];
-    if (isForbiddenMethod(source.method)) {
+    if (!canHave(source.method)) {
       throw new TypeError(
-        `Cannot copy the request: no Request may have the method ${source.method}`,
+        `Cannot copy the request: no Request of this runtime can have its method: ${source.method}`,
       );
     }
     real = new Native(source.url, initOf(source, own, source.signal));
@@ -292,8 +310,9 @@ let make: ((source: RequestSource) => Request) | undefined;
 /** The request that a handler is given. */
 export function makeRequest(source: RequestSource): Request {
   make ??= isLightRecognized() ? light : real;
-  // No real one can have such a method.
-  return isForbiddenMethod(source.method) ? light(source) : make(source);
+  return make === light || canHave(source.method)
+    ? make(source)
+    : light(source);
 }
 
 /** Whether a light request passes for a real one here, whatever is done. */

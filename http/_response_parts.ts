@@ -245,15 +245,17 @@ function symbolsWithSource(): TakeInside {
   const stateKey = symbolOf(new Native(""), "state");
   const sent: unique symbol = Symbol("sluice.sent");
   interface State {
-    body: { source: unknown } | null | undefined;
+    body: { source: unknown; stream: ReadableStream } | null | undefined;
   }
   return (response) => {
     const inside = response as unknown as Inside;
     const state = inside[stateKey] as State | undefined;
     if (state === undefined) return false;
     if (state.body != null) {
-      const { source } = state.body;
-      if (inside[sent] || response.bodyUsed) throw new TypeError(UNUSABLE);
+      const { source, stream } = state.body;
+      if (inside[sent] || stream.locked || response.bodyUsed) {
+        throw new TypeError(UNUSABLE);
+      }
       if (typeof source === "string") outgoing.body = source;
       else if (source instanceof Uint8Array) outgoing.body = source;
       else if (source instanceof URLSearchParams) {

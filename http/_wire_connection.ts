@@ -26,6 +26,8 @@ const HIGH_WATER_MARK = 64 * 1024;
 const MAX_BACKLOG = 64 * 1024;
 /** Bytes of a body that nobody read, read on to save the connection. */
 const MAX_DISCARD = 256 * 1024;
+/** Large bodies go down in slices: so it shows whether the client takes any. */
+const SLICE = 1024 * 1024;
 /** How long the peer may take to see the end, in ms: RFC 9112, 9.6. */
 const LINGER = 2000;
 /** Bytes thrown away meanwhile. */
@@ -460,8 +462,15 @@ export class WireConnection implements TransportEvents {
 
   /** Sends bytes that are the handler's, and may be changed by it later. */
   write(bytes: Uint8Array): void {
-    this.server.bytesWritten += bytes.byteLength;
-    this.#writer.write(bytes);
+    const size = bytes.byteLength;
+    this.server.bytesWritten += size;
+    if (size <= SLICE) {
+      this.#writer.write(bytes);
+      return;
+    }
+    for (let at = 0; at < size; at += SLICE) {
+      this.#writer.write(bytes.subarray(at, at + SLICE));
+    }
   }
 
   /** Sends bytes that are ours. */
