@@ -42,14 +42,20 @@ interface Offer {
  *
  * @example
  * ```ts
- * import { ws } from "@sluice/net";
+ * import { http, ws } from "@sluice/net";
  *
- * const socket = await ws.connect("ws://127.0.0.1:8000/socket", {
+ * await using server = await http.serve((request) =>
+ *   ws.upgrade(request, (socket) => socket.send("Welcome")), {
+ *   hostname: "127.0.0.1",
+ *   port: 0,
+ * });
+ *
+ * const socket = await ws.connect(server.url, {
  *   headers: { authorization: "Bearer token" },
  *   timeout: 5000,
  * });
- * await socket.send("Hello");
  * for await (const message of socket) console.log(message);
+ * console.log((await socket.closed).code);
  * ```
  *
  * @param url `ws:` or `wss:`; `http:` and `https:` count as these.

@@ -7,14 +7,17 @@ import type { NetErrorDetails } from "../streams/errors.ts";
  *
  * @example
  * ```ts
- * import { ws } from "@sluice/net";
+ * import { http, ws } from "@sluice/net";
+ *
+ * await using server = await http.serve(
+ *   () => new Response("Who are you?", { status: 401 }),
+ *   { hostname: "127.0.0.1", port: 0 },
+ * );
  *
  * try {
- *   await ws.connect("ws://127.0.0.1:8000/socket");
+ *   await ws.connect(server.url);
  * } catch (error) {
- *   if (error instanceof ws.HandshakeError && error.status === 401) {
- *     console.log(error.headers.get("www-authenticate"));
- *   }
+ *   if (error instanceof ws.HandshakeError) console.log(error.status);
  * }
  * ```
  */

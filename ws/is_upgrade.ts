@@ -13,7 +13,7 @@ import { asksUpgrade } from "./_handshake.ts";
  *   return ws.upgrade(request, async (socket) => {
  *     for await (const message of socket) await socket.send(message);
  *   });
- * }, { port: 0 });
+ * }, { hostname: "127.0.0.1", port: 0 });
  * ```
  *
  * @param request The request.

@@ -9,7 +9,7 @@
  * await using server = await http.serve((request) =>
  *   ws.upgrade(request, async (socket) => {
  *     for await (const message of socket) await socket.send(message);
- *   }), { port: 0 });
+ *   }), { hostname: "127.0.0.1", port: 0 });
  *
  * const socket = await ws.connect(server.url);
  * await socket.send("Hello");

@@ -29,7 +29,7 @@ const KNOWN = ["protocols", "headers", "origins"];
  * await using server = await http.serve((request) =>
  *   ws.upgrade(request, async (socket) => {
  *     for await (const message of socket) await socket.send(message);
- *   }), { port: 0 });
+ *   }), { hostname: "127.0.0.1", port: 0 });
  * ```
  *
  * @param request The very request that the handler was given.
