@@ -1,3 +1,5 @@
+import { checkClientTls } from "../tcp/_tls_options.ts";
+import type { TlsClientOptions } from "../tcp/types.ts";
 import { showText } from "./_h1_error.ts";
 import type { Fields } from "./_h1_types.ts";
 import { checkName, checkValue } from "./_h1_writer.ts";
@@ -12,7 +14,7 @@ import type {
 const SETTINGS = [
   ...["headers", "query", "queryStyle", "auth", "base", "timeout"],
   ...["redirect", "maxRedirects", "maxResponseSize", "decompress"],
-  ...["throwOnStatus", "unix"],
+  ...["throwOnStatus", "unix", "tls"],
 ];
 const INIT = new Set([
   ...SETTINGS,
@@ -22,7 +24,9 @@ const INIT = new Set([
 ]);
 const OPTIONS = new Set([...SETTINGS, "pool", "localAddress", "use"]);
 const POOL = new Set(["perHost", "total", "queue", "idleTimeout"]);
-const TIMEOUTS = new Set(["pool", "connect", "response", "idle", "total"]);
+const TIMEOUTS = new Set([
+  ...["pool", "connect", "tls", "response", "idle", "total"],
+]);
 const STYLES = new Set(["repeat", "brackets", "indices", "comma"]);
 const REDIRECTS = new Set(["follow", "error", "manual"]);
 
@@ -57,6 +61,7 @@ export interface Settled {
   readonly decompress: boolean;
   readonly throwOnStatus: boolean;
   readonly unix: string | undefined;
+  readonly tls: TlsClientOptions | undefined;
 }
 
 const BASICS: Settled = {
@@ -67,6 +72,7 @@ const BASICS: Settled = {
   decompress: true,
   throwOnStatus: false,
   unix: undefined,
+  tls: undefined,
 };
 
 /** The settings with others laid over them. */
@@ -99,7 +105,20 @@ export function settle(given: ClientSettings, under = BASICS): Settled {
     decompress: given.decompress ?? under.decompress,
     throwOnStatus: given.throwOnStatus ?? under.throwOnStatus,
     unix: given.unix ?? under.unix,
+    tls: given.tls === undefined ? under.tls : checkTls(given.tls),
   };
+}
+
+function checkTls(tls: true | TlsClientOptions): TlsClientOptions {
+  if (tls === true) return {};
+  checkClientTls(tls);
+  const { alpn } = tls;
+  if (alpn !== undefined && (alpn.length !== 1 || alpn[0] !== "http/1.1")) {
+    throw new TypeError(
+      `Cannot fetch: only http/1.1 is spoken here: tls.alpn: ${alpn}`,
+    );
+  }
+  return tls;
 }
 
 /** Refuses an init that makes no sense. */

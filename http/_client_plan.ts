@@ -1,4 +1,5 @@
-import { NetError, TlsError } from "../streams/errors.ts";
+import { NetError } from "../streams/errors.ts";
+import type { TlsClientOptions } from "../tcp/types.ts";
 import type { RequestBody } from "./_client_body.ts";
 import { checkLength } from "./_client_body.ts";
 import type { Call, Plan } from "./_client_call.ts";
@@ -9,7 +10,7 @@ import { resolveTarget } from "./_client_url.ts";
 import type { Target } from "./_client_url.ts";
 import type { Fields, ResponseHead } from "./_h1_types.ts";
 import { fieldLine } from "./_h1_writer.ts";
-import { FetchError, RedirectError } from "./errors.ts";
+import { RedirectError } from "./errors.ts";
 
 /** What a plan is made of. */
 export interface PlanInit {
@@ -67,7 +68,7 @@ export function makePlan(init: PlanInit): Plan {
       given.host ?? target.host,
       fieldText(fields) + (given.close ? "connection: close\r\n" : ""),
     ),
-    route: routeOf(target, settled.unix, localAddress),
+    route: routeOf(target, settled, localAddress),
   };
 }
 
@@ -109,24 +110,45 @@ function withLength(
 /** Where a request goes to, and what its connection may be shared for. */
 export function routeOf(
   target: Target,
-  unix: string | undefined,
+  settled: Settled,
   localAddress: string | undefined,
 ): Route {
-  if (target.secure) {
-    throw new FetchError(
-      `Cannot fetch ${target.origin}: https: is not there yet`,
-      new TlsError("TLS is not there yet", { code: "ERR_NOT_SUPPORTED" }),
-    );
-  }
+  const { unix } = settled;
+  const tls = target.secure
+    ? { alpn: ["http/1.1"], ...settled.tls }
+    : undefined;
+  const identity = tls === undefined ? 0 : identityOf(tls);
   return {
-    key: unix === undefined && localAddress === undefined
+    key: unix === undefined && localAddress === undefined && identity === 0
       ? target.origin
-      : [target.origin, unix ?? "", localAddress ?? ""].join(" "),
+      : [target.origin, unix ?? "", localAddress ?? "", identity].join(" "),
     hostname: target.hostname,
     port: target.port,
     path: unix,
     localAddress,
+    tls,
   };
+}
+
+const MAX_IDENTITIES = 256;
+const identities = new Map<string, number>();
+let lastIdentity = 0;
+
+/** A number for what is trusted and shown: the same for the same; 0: usual. */
+function identityOf(tls: TlsClientOptions): number {
+  const { ca, cert, key, serverName, insecure } = tls;
+  if (
+    ca === undefined && cert === undefined && serverName === undefined &&
+    !insecure
+  ) return 0;
+  const text = JSON.stringify([ca, cert, key, serverName, insecure]);
+  let identity = identities.get(text);
+  if (identity === undefined) {
+    if (identities.size >= MAX_IDENTITIES) identities.clear();
+    identity = ++lastIdentity;
+    identities.set(text, identity);
+  }
+  return identity;
 }
 
 const SECRETS = new Set([
@@ -181,7 +203,7 @@ export function followRedirect(
       target.host,
       fieldText(fields) + (plan.close ? "connection: close\r\n" : ""),
     ),
-    route: routeOf(target, settled.unix, plan.route.localAddress),
+    route: routeOf(target, settled, plan.route.localAddress),
   };
 }
 

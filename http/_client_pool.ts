@@ -1,5 +1,6 @@
 import { NetError, PoolError } from "../streams/errors.ts";
 import { dial } from "../tcp/_dial.ts";
+import type { TlsClientOptions } from "../tcp/types.ts";
 import { Deadlines } from "./_client_timers.ts";
 import { H1Connection } from "./_client_connection.ts";
 import type { Call } from "./_client_call.ts";
@@ -11,6 +12,8 @@ export interface Route {
   readonly port: number;
   readonly path: string | undefined;
   readonly localAddress: string | undefined;
+  /** Only over TLS. */
+  readonly tls: TlsClientOptions | undefined;
 }
 
 /** Bounds of a pool. */
@@ -291,7 +294,11 @@ export class Host {
         ? { hostname: route.hostname, port: route.port }
         : { path: route.path }),
       localAddress: route.localAddress,
+      tls: route.tls,
+      // Old servers know no ALPN; others choose http/1.1 or refuse.
+      alpnOptional: true,
       timeout: call.settled.timeouts.connect,
+      tlsTimeout: call.settled.timeouts.tls,
       signal: dial_.controller.signal,
     }).then((transport) => {
       this.#dials.delete(dial_);

@@ -1,3 +1,4 @@
+import type { TlsClientOptions } from "../tcp/types.ts";
 import type { ClientBody } from "./_client_body.ts";
 import type { ClientResponse } from "./_client_response.ts";
 import type { QueryInit, QueryStyle } from "./_client_url.ts";
@@ -6,8 +7,10 @@ import type { QueryInit, QueryStyle } from "./_client_url.ts";
 export interface ClientTimeouts {
   /** Waiting for a place in the pool. @default no limit */
   pool?: number;
-  /** Making a connection, its name looked up. @default 10 s */
+  /** Making a connection, its name looked up; TLS, too. @default 10 s */
   connect?: number;
+  /** Agreeing on TLS, counted apart from `connect`. @default none of its own */
+  tls?: number;
   /** From the request sent to the head of the response. @default no limit */
   response?: number;
   /** Between two pieces of a body, either way. @default no limit */
@@ -47,6 +50,8 @@ export interface ClientSettings {
   throwOnStatus?: boolean;
   /** Path of a Unix socket to connect to, whatever the host of the URL. */
   unix?: string;
+  /** What `https:` trusts and shows. @default the runtime's authorities */
+  tls?: true | TlsClientOptions;
 }
 
 /** What can be said of one request: fetch's own options and more. */

@@ -284,8 +284,7 @@ export class Client implements AsyncDisposable {
   #route(target: Target): Route {
     let route = this.#routes.get(target.origin);
     if (route === undefined) {
-      const { unix } = this.#settled;
-      route = routeOf(target, unix, this.#options.localAddress);
+      route = routeOf(target, this.#settled, this.#options.localAddress);
       if (this.#routes.size >= 1024) this.#routes.clear();
       this.#routes.set(target.origin, route);
     }

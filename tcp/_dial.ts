@@ -23,13 +23,21 @@ export interface DialPlan {
   alpnOptional?: boolean;
   /** Milliseconds for all of it; the error's phase says where it was. */
   timeout?: number;
+  /** Milliseconds for TLS alone; `timeout` is for the rest then. */
+  tlsTimeout?: number;
   signal?: AbortSignal;
 }
 
 /** A connected transport within the time given: for the floors above. */
 export async function dial(plan: DialPlan): Promise<Transport> {
-  const { timeout = CONNECT_TIMEOUT, signal, tls, alpnOptional, ...where } =
-    plan;
+  const {
+    timeout = CONNECT_TIMEOUT,
+    tlsTimeout,
+    signal,
+    tls,
+    alpnOptional,
+    ...where
+  } = plan;
   signal?.throwIfAborted();
   const options = tls === true ? {} : tls;
   if (options) checkClientTls(options);
@@ -41,17 +49,17 @@ export async function dial(plan: DialPlan): Promise<Transport> {
     : { transport: "tcp", hostname, port: where.port ?? 0 };
   const controller = new AbortController();
   let phase = "connect";
-  const timer = timeout <= MAX_TIMEOUT
-    ? setTimeout(() => {
+  const limit = (ms: number) =>
+    ms > MAX_TIMEOUT ? undefined : setTimeout(() => {
       const what = phase === "connect" ? "connect to" : "agree on TLS with";
       controller.abort(
         new TimeoutError(
-          `Cannot ${what} ${show(address)} within ${timeout} ms`,
+          `Cannot ${what} ${show(address)} within ${ms} ms`,
           { phase, address },
         ),
       );
-    }, timeout)
-    : undefined;
+    }, ms);
+  let timer = limit(timeout);
   const onAbort = () => controller.abort(signal!.reason);
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
@@ -62,6 +70,10 @@ export async function dial(plan: DialPlan): Promise<Transport> {
     });
     if (!options) return transport;
     phase = "tls";
+    if (tlsTimeout !== undefined) {
+      clearTimeout(timer);
+      timer = limit(tlsTimeout);
+    }
     const { secureClient } = await import("./_node_tls.ts");
     return await secureClient(transport, options, {
       hostname,

@@ -13,11 +13,17 @@ export interface TestServer {
   close(): Promise<void>;
 }
 
-async function listen(server: net.Server): Promise<TestServer> {
+/** Listens, and ends every connection when it is closed. */
+export async function listen(
+  server: net.Server,
+  scheme = "http",
+  onConnection?: (socket: net.Socket) => void,
+): Promise<TestServer> {
   const sockets = new Set<net.Socket>();
   server.on("connection", (socket: net.Socket) => {
     sockets.add(socket);
     handle.accepted++;
+    onConnection?.(socket);
     socket.on("error", () => {});
     socket.on("close", () => sockets.delete(socket));
   });
@@ -28,7 +34,7 @@ async function listen(server: net.Server): Promise<TestServer> {
   const { port } = server.address() as net.AddressInfo;
   const handle = {
     port,
-    url: `http://127.0.0.1:${port}/`,
+    url: `${scheme}://127.0.0.1:${port}/`,
     accepted: 0,
     get open() {
       return sockets.size;
