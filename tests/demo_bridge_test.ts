@@ -363,8 +363,13 @@ test("examples/bridge ends in order at a SIGTERM", async () => {
 test("examples/bridge says which flag to change when a port is taken", async () => {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, hostname, resolve));
-  const { port } = server.address() as AddressInfo;
-  for (const flag of ["port", "tcp-port"]) {
+  const socket = await bind({ hostname });
+  const taken = {
+    port: server.address() as AddressInfo,
+    "tcp-port": server.address() as AddressInfo,
+    "udp-port": socket.address as { port: number },
+  };
+  for (const [flag, { port }] of Object.entries(taken)) {
     const { program } = new Bridge(`--${flag}=${port}`);
     try {
       assertEquals(await within(program.exit, 20_000, "The refusal"), 1);
@@ -373,5 +378,6 @@ test("examples/bridge says which flag to change when a port is taken", async () 
       await program.stop();
     }
   }
+  socket.destroy();
   await new Promise((resolve) => server.close(resolve));
 });

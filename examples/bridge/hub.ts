@@ -58,11 +58,6 @@ export class Hub {
   #soon?: ReturnType<typeof setTimeout>;
   #everySecond = setInterval(() => this.#tellState(), 1000);
 
-  /** How many listen. */
-  get size(): number {
-    return this.#clients.size;
-  }
-
   join(via: "tcp" | "ws" | "sse", from: string): Client {
     const id = ++this.#ids;
     const posts = new Channel<Post>({
@@ -87,17 +82,17 @@ export class Hub {
   }
 
   /**
-   * Tells everybody. Wait for the promise, when there is one: it lets the
-   * clients take what was said before more is said.
+   * Tells everybody; gives how many. Wait for the promise, when there is one:
+   * it lets the clients take what was said before more is said.
    */
   publish(
     via: Via,
     from: string,
     said: string | Uint8Array,
-  ): Promise<void> | void {
+  ): number | Promise<number> {
     if (typeof said !== "string") said = decoder.decode(said);
     let text = clean(said, MAX_TEXT);
-    if (text === "") return;
+    if (text === "") return 0;
     if (said.length > MAX_TEXT) text += "…";
     this.#totals[via]++;
     const message = { n: ++this.#count, via, from, text, at: Date.now() };
@@ -108,9 +103,9 @@ export class Hub {
       json: JSON.stringify({ type: "message", ...message }),
       line: `${via} ${from}: ${text}\n`,
     });
-    if (message.n % 256 === 0) {
-      return new Promise((resolve) => setTimeout(resolve));
-    }
+    const { size } = this.#clients;
+    if (message.n % 256 > 0) return size;
+    return new Promise((resolve) => setTimeout(resolve, 0, size));
   }
 
   /** Says goodbye: every client's posts end. */

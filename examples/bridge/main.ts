@@ -103,9 +103,11 @@ async function answer(
       );
     case "GET /events":
       return events(from, request.signal);
-    case "POST /publish":
-      await hub.publish("http", name || hostname, await request.text());
-      return reply(200, `Told ${hub.size} listeners`);
+    case "POST /publish": {
+      const text = await request.text();
+      const told = await hub.publish("http", name || hostname, text);
+      return reply(200, `Told ${told} listeners`);
+    }
   }
   return reply(404, "There are /, /socket, /events and POST /publish");
 }
