@@ -207,6 +207,54 @@ async function pressure(): Promise<unknown> {
   };
 }
 
+/** A line so slow that it is as good as cut. */
+async function stuck(): Promise<unknown> {
+  const peer = { transport: "udp", hostname: "127.0.0.1", port: 9 } as const;
+  const data = new Uint8Array(1400);
+  /** Sends until one has to wait, for more than a turn of the loop. */
+  const fill = async (socket: Socket): Promise<() => Promise<boolean>> => {
+    for (;;) {
+      const sent = socket.send({ data });
+      if (sent === true) continue;
+      const waited = Symbol();
+      const pause = new Promise((r) => setTimeout(r, 50, waited));
+      const first = await Promise.race([sent, pause]);
+      if (first === waited) return () => sent as Promise<boolean>;
+    }
+  };
+  const nameOf = (promise: unknown) =>
+    Promise.resolve(promise).then(String, (error) => error.name);
+  const results: Record<string, unknown> = {};
+
+  const a = await bind({ remote: peer });
+  const held = await fill(a);
+  results.timeout = await nameOf(a.send({ data }, { timeout: 20 }));
+  results.buffered = a.buffered > 0;
+  const behind = a.send({ data });
+  await a.close({ timeout: 50 });
+  results.closed = (await a.closed).error?.name;
+  results.cut = await Promise.all([held(), behind]);
+  results.after = a.buffered;
+
+  const b = await bind({ remote: peer });
+  const waiting = await fill(b);
+  b.destroy();
+  results.destroyed = await waiting();
+
+  const c = await bind({ remote: peer });
+  await fill(c);
+  const large = new Uint8Array(60_000);
+  let last: unknown = true;
+  const all: unknown[] = [];
+  for (let i = 0; i < 1000 && last !== false; i++) {
+    all.push(last = c.send({ data: large }));
+  }
+  results.flooded = last;
+  results.flood = (await c.closed).error?.name;
+  results.none = (await Promise.all(all)).every((sent) => sent === false);
+  return results;
+}
+
 const scenarios: Record<string, () => Promise<unknown>> = {
   groups4: () => groups(families[0]),
   groups6: () => groups(families[1]),
@@ -214,6 +262,7 @@ const scenarios: Record<string, () => Promise<unknown>> = {
   broadcast,
   unreachable,
   pressure,
+  stuck,
 };
 
 console.log(JSON.stringify(await scenarios[process.argv[2]]()));

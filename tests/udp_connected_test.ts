@@ -93,8 +93,10 @@ scene("bind() looks the name of the remote up", async (s) => {
   assertStrictEquals(got.text, "by name");
   await peer.send("answer", got.port);
   assertStrictEquals(text(await take(socket)), "answer");
-  await socket.send({ data: "echo", hostname: HOST, port: peer.port });
-  assertStrictEquals((await peer.next()).text, "echo");
+  for (const hostname of [HOST, "localhost"]) {
+    await socket.send({ data: hostname, hostname, port: peer.port });
+    assertStrictEquals((await peer.next()).text, hostname);
+  }
 });
 
 for (const spelling of ["::1", "0:0::1"]) {

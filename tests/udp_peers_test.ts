@@ -80,10 +80,36 @@ for (const [version, host] of [[4, HOST], [6, "::1"]] as const) {
   }, { skip: needs("socat") });
 }
 
+scene("bind() with ttl sends with so many hops left", async (s) => {
+  const free = await s.bind();
+  const port = portOf(free);
+  await free.close();
+  // Answers with the hops that were left.
+  const socat = start(tool("socat")!, [
+    `UDP4-RECVFROM:${port},bind=${HOST},ip-recvttl,fork`,
+    "SYSTEM:echo $SOCAT_IP_TTL",
+  ]);
+  try {
+    for (const ttl of [1, 5, 255]) {
+      const remote = { transport: "udp", hostname: HOST, port } as const;
+      const socket = await s.bind({ remote, ttl });
+      let answer;
+      for (let tries = 0; answer === undefined && tries < 50; tries++) {
+        await socket.send({ data: "how many?\n" });
+        answer = await Promise.resolve(socket.receive({ timeout: 200 }))
+          .catch(() => undefined);
+      }
+      assertStrictEquals(answer && text(answer), `${ttl}\n`);
+    }
+  } finally {
+    await socat.end();
+  }
+}, { skip: needs("socat") });
+
 test("udp on Deno works with --unstable-net, too", {
   skip: runtime !== "deno" && "the flag is Deno's",
 }, async () => {
-  const files = ["socket", "send", "connected", "multicast", "peers"]
+  const files = ["socket", "send", "connected", "network", "peers"]
     .map((topic) =>
       new URL(`./udp_${topic}_test.ts`, import.meta.url).pathname
     );

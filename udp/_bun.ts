@@ -14,6 +14,7 @@ import type {
 /** As much of Bun's UDP socket as is used here. */
 interface BunSocket extends Configurable {
   readonly address: { address: string; port: number };
+  readonly closed: boolean;
   send(data: Uint8Array, port?: number, address?: string): boolean;
   close(): void;
   addMembership(group: string, through?: string): void;
@@ -41,6 +42,10 @@ interface BunGlobal {
   udpSocket(options: BunOptions): Promise<BunSocket>;
 }
 
+/**
+ * Its `sendMany` would save a seventh of the CPU time of a burst, and take from
+ * every datagram its own answer: one that fails stops those behind it.
+ */
 class BunRuntimeSocket implements RuntimeSocket {
   readonly raw: BunSocket;
   readonly immediate = true;
@@ -88,6 +93,7 @@ class BunRuntimeSocket implements RuntimeSocket {
           continue;
         }
         datagram.settle(sendError(error, address, port));
+        if (this.raw.closed) this.#events.close(error);
         return true;
       }
     }

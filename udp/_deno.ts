@@ -66,6 +66,7 @@ class DenoRuntimeSocket implements RuntimeSocket {
   readonly address: Endpoint;
   readonly immediate = false;
   readonly #events: SocketEvents;
+  readonly #reading: Promise<void>;
   readonly #memberships = new Map<string, Membership>();
   #closed = false;
 
@@ -74,7 +75,7 @@ class DenoRuntimeSocket implements RuntimeSocket {
     this.#events = events;
     const { hostname, port } = conn.addr;
     this.address = { hostname, port };
-    this.#read();
+    this.#reading = this.#read();
   }
 
   async #read(): Promise<void> {
@@ -123,14 +124,17 @@ class DenoRuntimeSocket implements RuntimeSocket {
     this.#memberships.delete(key);
   }
 
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    try {
-      this.raw.close();
-    } catch {
-      // Somebody closed the raw socket.
+  close(): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = true;
+      try {
+        this.raw.close();
+      } catch {
+        // Somebody closed the raw socket.
+      }
     }
+    // The pending receive holds the port until it has heard of it.
+    return this.#reading;
   }
 }
 

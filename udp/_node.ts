@@ -1,4 +1,5 @@
 import { DnsError } from "../streams/errors.ts";
+import type { MaybePromise } from "../streams/types.ts";
 import { sendError } from "./_errors.ts";
 import type {
   Endpoint,
@@ -33,7 +34,7 @@ interface DgramSocket extends Configurable {
   ): void;
   getSendQueueCount(): number;
   address(): { address: string; port: number };
-  close(): void;
+  close(callback?: () => void): void;
   addMembership(group: string, through?: string): void;
   dropMembership(group: string, through?: string): void;
   on(event: "message", f: (data: Uint8Array, from: From) => void): void;
@@ -157,10 +158,17 @@ class DgramRuntimeSocket implements RuntimeSocket {
     );
   }
 
-  close(): void {
+  close(): MaybePromise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.raw.close();
+    return new Promise((resolve) => {
+      try {
+        this.raw.close(resolve);
+      } catch {
+        // Somebody closed the raw socket.
+        resolve();
+      }
+    });
   }
 }
 

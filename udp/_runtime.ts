@@ -3,10 +3,7 @@ import type { MaybePromise } from "../streams/types.ts";
 import type { MulticastOptions } from "./types.ts";
 
 /** A place on the network: an IP address, never a name. */
-export interface Endpoint {
-  hostname: string;
-  port: number;
-}
+export type Endpoint = { hostname: string; port: number };
 
 /** What to open; everything is checked and looked up already. */
 export interface OpenOptions extends Endpoint {
@@ -48,8 +45,8 @@ export interface RuntimeSocket {
   send(datagram: Outgoing): void;
   join(group: string, through?: string): MaybePromise<void>;
   leave(group: string, through?: string): MaybePromise<void>;
-  /** Ends it now; a second call does nothing. */
-  close(): void;
+  /** Ends it now, once; resolves when the port is free. */
+  close(): MaybePromise<void>;
 }
 
 /** What `_deno.ts`, `_bun.ts` and `_node.ts` each implement. */

@@ -42,6 +42,8 @@ import type {
 const MAX_QUEUED = 16 * 1024 * 1024;
 /** Bytes that may wait for the kernel while senders ignore their promises. */
 const MAX_PENDING = 16 * 1024 * 1024;
+/** Sends that may wait for names to be looked up. */
+const MAX_SENDERS = 65_536;
 /** Datagrams handed over that the runtime has not answered for. */
 const MAX_IN_FLIGHT = 64;
 /** How many must leave in order before more may be in flight. */
@@ -56,6 +58,8 @@ export interface Settings {
   family: 4 | 6;
   /** An IP address, IPv4 in its own form. */
   remote: Endpoint | undefined;
+  /** What the caller calls the remote. */
+  remoteName: string | undefined;
   capacity: number;
   overflow: Overflow;
   /** Interface to join on, when the caller names none. */
@@ -86,6 +90,8 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
   #inOrder = 0;
   #inFlight = 0;
   #inFlightBytes = 0;
+  /** Bytes of datagrams whose receiver's name is being looked up. */
+  #unnamedBytes = 0;
   #dropped = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #release: (() => void) | undefined;
@@ -101,13 +107,7 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
       accept: (packet) => this.#transmit(packet),
       size: (packet) => packet.size,
       maxPending: () => MAX_PENDING,
-      onOverflow: () =>
-        this.destroy(
-          new SizeLimitError(
-            `Cannot keep more datagrams to send: ${MAX_PENDING} bytes wait`,
-            { limit: MAX_PENDING },
-          ),
-        ),
+      onOverflow: () => this.#overflow(),
     });
     this.#settings = settings;
     this.#names = new Names(runtime, settings.family);
@@ -128,7 +128,7 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
     this.#address = { transport: "udp", hostname: unmapped(hostname), port };
     if (signal?.aborted) this.destroy(signal.reason);
     // What came before may have ended it already.
-    if (this.#state === "closed") return handle.close();
+    if (this.#state === "closed") return void handle.close();
     if (signal === undefined) return;
     const onAbort = () => this.destroy(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
@@ -148,7 +148,8 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
   }
 
   get buffered(): number {
-    return this.outbox.pending + this.#inFlightBytes;
+    if (this.#state === "closed") return 0;
+    return this.#unnamedBytes + this.outbox.pending + this.#inFlightBytes;
   }
 
   #arrived(data: Uint8Array, hostname: string, port: number): void {
@@ -251,7 +252,8 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
       return { hostname, port };
     }
     if (
-      (hostname !== undefined && !sameAddress(hostname, remote.hostname)) ||
+      (hostname !== undefined && hostname !== this.#settings.remoteName &&
+        !sameAddress(hostname, remote.hostname)) ||
       (port !== undefined && port !== remote.port)
     ) {
       throw new TypeError(
@@ -282,13 +284,35 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
 
   /** Looks the name up first. */
   #find(packet: Packet): MaybePromise<boolean> {
+    const { hostname, size } = packet;
     const found = (address: string): MaybePromise<boolean> => {
       packet.route = this.#routes.get(address) ?? this.#routeOf(address);
       packet.check();
       return this.#hand(packet);
     };
-    const address = this.#names.lookup(packet.hostname);
-    return address instanceof Promise ? address.then(found) : found(address);
+    const address = this.#names.lookup(hostname);
+    if (!(address instanceof Promise)) return found(address);
+    if (this.#undecided.size >= MAX_SENDERS) {
+      throw new NetError(`Cannot send: ${MAX_SENDERS} calls wait already`, {
+        code: "ERR_TOO_MANY_WAITERS",
+      });
+    }
+    if (this.buffered + size > MAX_PENDING) {
+      this.#overflow();
+      return false;
+    }
+    this.#unnamedBytes += size;
+    return address.finally(() => this.#unnamedBytes -= size).then(found);
+  }
+
+  /** The senders did not care for their promises. */
+  #overflow(): void {
+    this.destroy(
+      new SizeLimitError(
+        `Cannot keep more datagrams to send: ${MAX_PENDING} bytes wait`,
+        { limit: MAX_PENDING },
+      ),
+    );
   }
 
   #hand(packet: Packet): MaybePromise<boolean> {
@@ -472,7 +496,8 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
     this.outbox.close();
     for (const waiter of this.#undecided) waiter.resolve(false);
     this.#undecided.clear();
-    this.#handle?.close();
-    this.settle(info);
+    const freed = this.#handle?.close();
+    if (freed instanceof Promise) freed.then(() => this.settle(info));
+    else this.settle(info);
   }
 }

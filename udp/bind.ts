@@ -56,6 +56,7 @@ async function open(options: BindOptions): Promise<UdpSocket> {
   const socket = new UdpSocket({
     family,
     remote,
+    remoteName: (options.remote as Endpoint | undefined)?.hostname,
     capacity: options.capacity ?? 1024,
     overflow: options.overflow ?? "drop-oldest",
     through: multicast?.interface,
