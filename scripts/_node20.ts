@@ -56,6 +56,7 @@ export async function buildNode20Suite(
   ]);
   if (untar.code !== 0) throw new Error(`Cannot unpack: ${untar.stderr}`);
   const pairs: { from: string; to: string }[] = [];
+  await Deno.copyFile(new URL("deno.json", root), new URL("deno.json", suite));
   for (const folder of ["tests/", "examples/", "scripts/"]) {
     await copyTests(new URL(folder, root), new URL(folder, suite), pairs);
   }

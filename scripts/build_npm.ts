@@ -3,8 +3,8 @@
  *
  * dnt does it where JSR can be reached; where it cannot, `deno pack`, which
  * is part of Deno and needs no network, does. Both get the same staged copy of
- * the library (no tests, no stray files) and the package is checked to have
- * the same exports and no dependency.
+ * the library (no tests, no stray files) and make modules and declarations in
+ * the same places; the package.json is our own.
  */
 import { run } from "./_process.ts";
 
@@ -12,7 +12,8 @@ const DNT = "jsr:@deno/dnt@^0.43.0";
 const FOLDERS = ["streams", "tcp", "udp", "http", "ws"];
 const FILES = ["mod.ts", "README.md", "LICENSE", "CHANGELOG.md"];
 
-interface DenoJson {
+/** What the package takes from deno.json. */
+export interface DenoJson {
   name: string;
   version: string;
   license: string;
@@ -20,10 +21,10 @@ interface DenoJson {
   imports: Record<string, string>;
 }
 
-interface PackageJson {
-  [key: string]: unknown;
-  exports: Record<string, unknown>;
-  dependencies?: Record<string, string>;
+/** The fields of package.json that are looked at. */
+export interface PackageJson {
+  readonly [key: string]: unknown;
+  readonly exports: Record<string, { types: string; default: string }>;
 }
 
 async function copyFolder(from: URL, to: URL): Promise<void> {
@@ -56,53 +57,54 @@ async function stage(root: URL, config: DenoJson): Promise<URL> {
   return folder;
 }
 
-/** Builds with dnt; `false` where JSR does not answer. */
-async function buildWithDnt(
-  root: URL,
-  staged: URL,
-  config: DenoJson,
-): Promise<boolean> {
-  const cached = await run(Deno.execPath(), ["cache", "--no-lock", DNT], {
-    cwd: staged,
-    timeout: 20_000,
-  });
-  if (cached.code !== 0) return false;
-  const { build } = await import(DNT);
-  await build({
-    entryPoints: Object.entries(config.exports).map(([name, path]) => ({
-      name,
-      path: new URL(path, staged).pathname,
-    })),
-    outDir: new URL("npm/dnt/", root).pathname,
-    shims: {},
-    test: false,
-    scriptModule: false,
-    typeCheck: false,
-    package: packageFields(config),
-  });
-  for (const file of FILES.slice(1)) {
-    await Deno.copyFile(
-      new URL(file, staged),
-      new URL(`npm/dnt/${file}`, root),
-    );
-  }
-  return true;
+/** Whether JSR answers with dnt before anybody gets impatient. */
+async function hasDnt(staged: URL): Promise<boolean> {
+  const { code } = await run(
+    Deno.execPath(),
+    ["cache", "--no-lock", "--no-config", DNT],
+    { cwd: staged, timeout: 20_000 },
+  );
+  return code === 0;
 }
 
-/** Fields of package.json that no tool can know. */
-function packageFields(config: DenoJson): Record<string, unknown> {
-  return {
-    name: config.name,
-    version: config.version,
-    description:
-      "One streaming API for HTTP, WebSocket, TCP and UDP on Deno, Bun and Node",
-    license: config.license,
-    type: "module",
-    sideEffects: false,
-    engines: { node: ">=20" },
-    peerDependencies: { hono: "^4" },
-    peerDependenciesMeta: { hono: { optional: true } },
-  };
+/** Fills `out` with modules and declarations made by dnt. */
+async function buildWithDnt(staged: URL, out: URL): Promise<void> {
+  const made = new URL("dnt/", staged);
+  const { code, stdout, stderr } = await run(Deno.execPath(), [
+    "run",
+    "-A",
+    "--no-lock",
+    "--no-config",
+    new URL("_dnt.ts", import.meta.url).pathname,
+    staged.pathname,
+    made.pathname,
+  ], { cwd: staged, timeout: 300_000 });
+  if (code !== 0) throw new Error(`Cannot build with dnt: ${stdout}${stderr}`);
+  await Deno.rename(new URL("esm/", made), out);
+}
+
+/** Fills `out` with modules and declarations made by `deno pack`. */
+async function buildWithDeno(staged: URL, out: URL): Promise<void> {
+  const tarball = new URL("packed.tgz", staged).pathname;
+  const packed = await run(Deno.execPath(), [
+    "pack",
+    "--allow-dirty",
+    "--no-source-maps",
+    "--output",
+    tarball,
+  ], { cwd: staged, timeout: 120_000 });
+  if (packed.code !== 0) {
+    throw new Error(`Cannot pack: ${packed.stdout}${packed.stderr}`);
+  }
+  await Deno.mkdir(out, { recursive: true });
+  const untar = await run("tar", [
+    "-xzf",
+    tarball,
+    "--strip-components=1",
+    "-C",
+    out.pathname,
+  ]);
+  if (untar.code !== 0) throw new Error(`Cannot unpack: ${untar.stderr}`);
 }
 
 /** Modules that no entry point reaches are packed as they are: not wanted. */
@@ -115,55 +117,60 @@ async function dropSources(folder: URL): Promise<void> {
   }
 }
 
-async function buildWithDeno(
-  root: URL,
-  staged: URL,
-  config: DenoJson,
-): Promise<void> {
-  const tarball = new URL("packed.tgz", staged).pathname;
-  const packed = await run(Deno.execPath(), [
-    "pack",
-    "--allow-dirty",
-    "--no-source-maps",
-    "--output",
-    tarball,
-  ], { cwd: staged, timeout: 120_000 });
-  if (packed.code !== 0) {
-    throw new Error(`Cannot pack: ${packed.stdout}${packed.stderr}`);
-  }
-  const out = new URL("npm/package/", root).pathname;
-  await Deno.mkdir(out, { recursive: true });
-  const untar = await run("tar", [
-    "-xzf",
-    tarball,
-    "--strip-components=1",
-    "-C",
-    out,
-  ]);
-  if (untar.code !== 0) throw new Error(`Cannot unpack: ${untar.stderr}`);
-  await dropSources(new URL(`file://${out}`));
-  const path = `${out}package.json`;
-  const made: PackageJson = JSON.parse(await Deno.readTextFile(path));
-  delete made.dependencies;
-  const fields = { ...made, ...packageFields(config) };
-  await Deno.writeTextFile(path, JSON.stringify(fields, null, 2) + "\n");
+/** The package.json, whatever tool made the modules. */
+export function packageJson(config: DenoJson): PackageJson {
+  const { name, version, license } = config;
+  const file = (entry: string, extension: string) =>
+    entry.replace(/\.ts$/, extension);
+  const hono = /^npm:hono@(.+)$/.exec(config.imports.hono)![1];
+  return {
+    name,
+    version,
+    description:
+      "One streaming API for HTTP, WebSocket, TCP and UDP on Deno, Bun and Node",
+    license,
+    type: "module",
+    sideEffects: false,
+    engines: { node: ">=20" },
+    main: file(config.exports["."], ".js"),
+    types: file(config.exports["."], ".d.ts"),
+    exports: Object.fromEntries(
+      Object.entries(config.exports).map(([name, entry]) => [name, {
+        types: file(entry, ".d.ts"),
+        default: file(entry, ".js"),
+      }]),
+    ),
+    peerDependencies: { hono },
+    peerDependenciesMeta: { hono: { optional: true } },
+  };
 }
 
-/** Says what is wrong with a built package, before anybody installs it. */
-export function inspectPackage(
-  built: PackageJson,
-  config: { exports: Record<string, string> },
-): string[] {
-  const wrong: string[] = [];
-  const want = Object.keys(config.exports).sort().join(" ");
-  const have = Object.keys(built.exports ?? {}).filter((name) =>
-    name !== "./package.json"
-  ).sort().join(" ");
-  if (want !== have) wrong.push(`exports are ${have}, not ${want}`);
-  if (Object.keys(built.dependencies ?? {}).length > 0) {
-    wrong.push(`it has dependencies: ${Object.keys(built.dependencies!)}`);
+/**
+ * Makes a package of the modules in a folder; says what is wrong with it
+ * before anybody installs it.
+ */
+async function complete(
+  staged: URL,
+  out: URL,
+  config: DenoJson,
+): Promise<void> {
+  await dropSources(out);
+  const made = packageJson(config);
+  await Deno.writeTextFile(
+    new URL("package.json", out),
+    JSON.stringify(made, null, 2) + "\n",
+  );
+  for (const file of FILES.slice(1)) {
+    await Deno.copyFile(new URL(file, staged), new URL(file, out));
   }
-  return wrong;
+  for (const { types, default: module } of Object.values(made.exports)) {
+    for (const file of [types, module]) {
+      const source = await Deno.readTextFile(new URL(file, out));
+      if (/(?:from|import\() ?"[^"]*\.ts"/.test(source)) {
+        throw new Error(`Cannot publish sources: ${file} imports one`);
+      }
+    }
+  }
 }
 
 /** Builds the package; gives the path of its tarball. */
@@ -175,18 +182,25 @@ export async function buildNpm(root: URL): Promise<string> {
   await Deno.remove(npm, { recursive: true }).catch(() => {});
   await Deno.mkdir(npm, { recursive: true });
   const staged = await stage(root, config);
+  const folder = new URL("package/", npm);
   try {
-    const dnt = await buildWithDnt(root, staged, config);
-    if (!dnt) await buildWithDeno(root, staged, config);
-    console.log(`Built with ${dnt ? "dnt" : "deno pack: JSR does not answer"}`);
-    const folder = new URL(dnt ? "dnt/" : "package/", npm);
-    const built: PackageJson = JSON.parse(
-      await Deno.readTextFile(new URL("package.json", folder)),
-    );
-    const wrong = inspectPackage(built, config);
-    if (wrong.length > 0) {
-      throw new Error(`The npm package is wrong: ${wrong.join("; ")}`);
+    let tool = "deno pack: JSR does not answer";
+    if (await hasDnt(staged)) {
+      try {
+        await buildWithDnt(staged, folder);
+        await complete(staged, folder, config);
+        tool = "dnt";
+      } catch (error) {
+        console.error(error);
+        tool = "deno pack: dnt failed";
+        await Deno.remove(folder, { recursive: true }).catch(() => {});
+      }
     }
+    if (tool !== "dnt") {
+      await buildWithDeno(staged, folder);
+      await complete(staged, folder, config);
+    }
+    console.log(`Built with ${tool}`);
     const packed = await run("npm", ["pack", "--silent", folder.pathname], {
       cwd: npm,
       timeout: 60_000,

@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { assertEquals, assertThrows } from "./assert.ts";
 import {
@@ -9,6 +10,7 @@ import {
   inspectTypes,
 } from "../scripts/_rules.ts";
 import { scan } from "../scripts/_scan.ts";
+import { packageJson } from "../scripts/build_npm.ts";
 
 /** The rules that a file breaks. */
 function broken(file: string, source: string): string[] {
@@ -169,4 +171,23 @@ test("`inspectLint()` lets the adapter speak of Hono's types only", () => {
     "http/hono.ts:7 deno doc --lint: private-type-ref",
   ]);
   assertEquals(lint([], 1), ["deno.json deno doc --lint can be read"]);
+});
+
+test("`packageJson()` has the exports of deno.json and no dependency", async () => {
+  const config = JSON.parse(
+    await readFile(new URL("../deno.json", import.meta.url), "utf8"),
+  );
+  const made = packageJson(config);
+  assertEquals(Object.keys(made.exports), Object.keys(config.exports));
+  assertEquals(made.exports["./hono"], {
+    types: "./http/hono.d.ts",
+    default: "./http/hono.js",
+  });
+  assertEquals([made.dependencies, made.name, made.version], [
+    undefined,
+    config.name,
+    config.version,
+  ]);
+  assertEquals(made.peerDependencies, { hono: "^4.7.0" });
+  assertEquals(made.peerDependenciesMeta, { hono: { optional: true } });
 });
