@@ -1,6 +1,7 @@
 import { Channel } from "./channel.ts";
 import { BaseDuplex } from "./_duplex.ts";
 import { PulledSource } from "./from.ts";
+import { Derived } from "./_operator.ts";
 import { Stop } from "./_stop.ts";
 import { refuseWait } from "./_waiters.ts";
 import { ClosedError, TimeoutError } from "./errors.ts";
@@ -87,7 +88,7 @@ export async function connect<T>(
 /** Whether it takes a `Stop` for a signal. */
 function isOurs(end: unknown): boolean {
   return end instanceof BaseDuplex || end instanceof PulledSource ||
-    (end as object).constructor === Channel;
+    end instanceof Derived || (end as object).constructor === Channel;
 }
 
 /** One thing that stops: a signal for our own ends, and one for others. */

@@ -75,3 +75,16 @@ export interface Duplex<In, Out = In, Info extends CloseInfo = CloseInfo>
 
 /** What a full queue does with one more message. */
 export type Overflow = "wait" | "drop-oldest" | "drop-newest" | "close";
+
+/**
+ * A step between a source and whoever receives: `op(args)(source)` is a source
+ * again, and `op(args).transform()` the same step for Web Streams. Destroying
+ * or cancelling what comes out reaches the source that goes in; an error, also
+ * one that is thrown by the step itself, ends what comes out with that error.
+ */
+export interface Operator<In, Out> {
+  /** The source with this step after it; it becomes its only consumer. */
+  (source: Source<In>): Source<Out>;
+  /** A fresh `TransformStream`, for `pipeThrough`. */
+  transform(): TransformStream<In, Out>;
+}
