@@ -32,6 +32,19 @@ const empty = new Uint8Array(0);
 /** The key in use; each reader keeps its own as a number, which is smaller. */
 const key = new Uint8Array(4);
 
+/**
+ * Up to this size a message in one piece is copied while it is unmasked. A
+ * text goes to memory that is there already: making a view of a small chunk
+ * costs more than all the rest.
+ */
+const SMALL = 256;
+const smallBytes = new Uint8Array(SMALL);
+const smallViews: Uint8Array[] = [];
+
+function small(size: number): Uint8Array {
+  return smallViews[size] ??= smallBytes.subarray(0, size);
+}
+
 /** What the reader tells, in the order of the frames. */
 export interface FrameEvents {
   /** A whole message; its bytes are the listener's. */
@@ -109,10 +122,7 @@ export class FrameReader {
 
   /** Takes the next bytes; they are the reader's from now on. */
   push(bytes: Uint8Array): void {
-    // A Buffer's `slice` is no copy, and messages are plain arrays anywhere.
-    const chunk = bytes.constructor === Uint8Array
-      ? bytes
-      : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    let chunk = bytes;
     const end = chunk.byteLength;
     let at = 0;
     while (at < end && !this.#over) {
@@ -121,6 +131,15 @@ export class FrameReader {
         if (!this.#inPayload) continue;
       }
       const size = Math.min(this.#left, end - at);
+      if (size <= SMALL && this.#isWhole(size)) {
+        this.#readSmall(chunk, at, size);
+        at += size;
+        continue;
+      }
+      // A Buffer's `slice` is no copy, and messages are plain arrays anywhere.
+      if (chunk.constructor !== Uint8Array) {
+        chunk = new Uint8Array(bytes.buffer, bytes.byteOffset, end);
+      }
       if (this.#masked && size > 0) {
         setKey(this.#mask);
         applyMask(chunk, at, at + size, key, this.#phase);
@@ -239,6 +258,31 @@ export class FrameReader {
     this.#fin = fin;
     this.#left = length;
     this.#inPayload = true;
+  }
+
+  /** Whether so many bytes are all of the frame, and all of a message. */
+  #isWhole(size: number): boolean {
+    return size === this.#left && size === this.#size && this.#fin &&
+      this.#opcode !== 0 && this.#opcode < OP_CLOSE;
+  }
+
+  /** A small message in one piece: unmasked and copied in one go. */
+  #readSmall(chunk: Uint8Array, at: number, size: number): void {
+    const isText = this.#opcode === OP_TEXT;
+    const bytes = isText ? small(size) : new Uint8Array(size);
+    setKey(this.#masked ? this.#mask : 0);
+    for (let i = 0; i < size; i++) bytes[i] = chunk[at + i] ^ key[i & 3];
+    this.#inPayload = false;
+    this.#message = this.#size = this.#fragments = 0;
+    let data: string | Uint8Array = bytes;
+    if (isText) {
+      try {
+        data = decodeUtf8(bytes);
+      } catch {
+        return this.#notUtf8();
+      }
+    }
+    this.#events.message(data);
   }
 
   #readControl(chunk: Uint8Array, start: number, end: number): void {
