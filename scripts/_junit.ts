@@ -32,6 +32,16 @@ function attribute(tag: string, name: string): string {
   return found === null ? "" : unescape(found[1]).replaceAll("&quot;", '"');
 }
 
+/** What is said of a failure or a skip; the longer form tells it all. */
+function reason(tag: string, body = ""): string {
+  const long = unescape(body.replaceAll(/<!\[CDATA\[|\]\]>/g, "")).trim();
+  // Node wraps the error that counts in one of its own.
+  const cause = /\n\s*cause: ([\s\S]*)\n\}$/.exec(long)?.[1];
+  const text = cause ?? (long === "" ? attribute(tag, "message") : long);
+  // deno-lint-ignore no-control-regex -- assertions color what they compare
+  return text.replaceAll(/\x1b\[\d+m/g, "");
+}
+
 /**
  * Reads the test cases of a JUnit report, as all three runtimes write it.
  * Deno counts a group as a test, too, and puts its name before those of its
@@ -43,10 +53,7 @@ export function parseJunit(xml: string): TestCase[] {
   for (const [, tag, body = ""] of xml.matchAll(pattern)) {
     const mark = /<(failure|error|skipped)\b([^>]*?)(?:\/>|>([\s\S]*?)<\/\1>)/
       .exec(body);
-    const detail = mark === null
-      ? ""
-      : [attribute(mark[2], "message"), unescape(mark[3] ?? "")].filter(Boolean)
-        .join("\n");
+    const detail = mark === null ? "" : reason(mark[2], mark[3]);
     cases.push({
       name: attribute(tag, "name"),
       outcome: mark === null
@@ -54,7 +61,7 @@ export function parseJunit(xml: string): TestCase[] {
         : mark[1] === "skipped"
         ? "skipped"
         : "failed",
-      detail: detail.replaceAll(/<!\[CDATA\[|\]\]>/g, ""),
+      detail,
     });
   }
   return ungroup(cases);

@@ -1,33 +1,48 @@
 import { run } from "./_process.ts";
 import { resolveRuntime } from "./_runtimes.ts";
+import { scan } from "./_scan.ts";
 
-/** Strips the types of the files given, and lets imports name `.js` files. */
+/** Strips the types of the files given; Deno has no such thing. */
 const STRIP = `
   const { readFileSync, writeFileSync } = require("node:fs");
   const { stripTypeScriptTypes } = require("node:module");
   process.removeAllListeners("warning");
-  for (const pair of JSON.parse(readFileSync(0, "utf8"))) {
-    const code = stripTypeScriptTypes(readFileSync(pair.from, "utf8"));
-    writeFileSync(pair.to, code.replaceAll(/(["'])(\\.{1,2}\\/[^"'\\n]*)\\.ts\\1/g, "$1$2.js$1"));
+  for (const { source, to } of JSON.parse(readFileSync(0, "utf8"))) {
+    writeFileSync(to, stripTypeScriptTypes(source));
   }
 `;
 
-async function copyTests(
-  from: URL,
-  to: URL,
-  pairs: { from: string; to: string }[],
-): Promise<void> {
+interface Source {
+  source: string;
+  to: string;
+}
+
+/** The source with every file that it imports or names by URL in JavaScript. */
+export function nameJavaScript(source: string): string {
+  const { code, bare } = scan(source);
+  const pattern =
+    /(?:\bfrom\s*|\bimport\s*\(?\s*|\bnew\s+URL\s*\(\s*(?=" *",\s*import\.meta\.url))" *"/g;
+  let out = "";
+  let end = 0;
+  for (const { 0: found, index } of bare.matchAll(pattern)) {
+    // Quotes are empty in `bare`; what they hold is in `code`.
+    const place = index + found.length;
+    out += source.slice(end, index);
+    out += code.slice(index, place).replace(/(\.{1,2}\/.*)\.ts"$/, '$1.js"');
+    end = place;
+  }
+  return out + source.slice(end);
+}
+
+async function copyTests(from: URL, to: URL, sources: Source[]): Promise<void> {
   await Deno.mkdir(to, { recursive: true });
   for await (const { name, isDirectory } of Deno.readDir(from)) {
     if (isDirectory) {
-      await copyTests(
-        new URL(`${name}/`, from),
-        new URL(`${name}/`, to),
-        pairs,
-      );
+      const inner = `${name}/`;
+      await copyTests(new URL(inner, from), new URL(inner, to), sources);
     } else if (name.endsWith(".ts") && !name.endsWith(".d.ts")) {
-      pairs.push({
-        from: new URL(name, from).pathname,
+      sources.push({
+        source: nameJavaScript(await Deno.readTextFile(new URL(name, from))),
         to: new URL(name.replace(/\.ts$/, ".js"), to).pathname,
       });
     } else {
@@ -55,14 +70,14 @@ export async function buildNode20Suite(
     suite.pathname,
   ]);
   if (untar.code !== 0) throw new Error(`Cannot unpack: ${untar.stderr}`);
-  const pairs: { from: string; to: string }[] = [];
+  const sources: Source[] = [];
   await Deno.copyFile(new URL("deno.json", root), new URL("deno.json", suite));
   for (const folder of ["tests/", "examples/", "scripts/"]) {
-    await copyTests(new URL(folder, root), new URL(folder, suite), pairs);
+    await copyTests(new URL(folder, root), new URL(folder, suite), sources);
   }
   const { path } = await resolveRuntime("node24");
   const { code, stderr } = await run(path, ["-e", STRIP], {
-    input: JSON.stringify(pairs),
+    input: JSON.stringify(sources),
   });
   if (code !== 0) {
     throw new Error(`Cannot strip types: ${stderr}`);

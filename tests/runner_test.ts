@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { parseJunit } from "../scripts/_junit.ts";
+import { nameJavaScript } from "../scripts/_node20.ts";
 import { runFile, Summary } from "../scripts/_runner.ts";
 import { assert, assertEquals, assertMatch } from "./assert.ts";
 import { runtime } from "./_support.ts";
@@ -16,9 +17,35 @@ test("`parseJunit()` tells what passed, failed and was skipped", () => {
 </testsuite></testsuites>`;
   assertEquals(parseJunit(xml), [
     { name: 'a "b"', outcome: "passed", detail: "" },
-    { name: "c", outcome: "failed", detail: "m\nwhy <" },
+    { name: "c", outcome: "failed", detail: "why <" },
     { name: "d", outcome: "skipped", detail: "no tool" },
   ]);
+});
+
+test("`parseJunit()` tells the error that Node wraps", () => {
+  const xml = `<testcase name="a"><failure message="m">
+[Error [ERR_TEST_FAILURE]: m] {
+  code: 'ERR_TEST_FAILURE',
+  cause: TypeError: \x1b[31mm\x1b[39m
+      at a.ts:1:2
+}
+</failure></testcase>`;
+  assertEquals(parseJunit(xml)[0].detail, "TypeError: m\n      at a.ts:1:2");
+});
+
+test("`nameJavaScript()` renames what is imported, not what is said", () => {
+  assertEquals(
+    nameJavaScript(`import { a } from "./a.ts";
+import "../b/c.ts"; export * from "./d.ts"; await import("./e.ts");
+new URL("./f.ts", import.meta.url); new URL("./g.ts");
+const text = 'import "./h.ts"'; import i from "i.ts"; // from "./j.ts"
+`),
+    `import { a } from "./a.js";
+import "../b/c.js"; export * from "./d.js"; await import("./e.js");
+new URL("./f.js", import.meta.url); new URL("./g.ts");
+const text = 'import "./h.ts"'; import i from "i.ts"; // from "./j.ts"
+`,
+  );
 });
 
 test("`parseJunit()` counts the groups of Deno no more than the others do", () => {
