@@ -1,5 +1,6 @@
 import type { Address } from "../streams/types.ts";
 import { listenError } from "../tcp/_errors.ts";
+import { standardOf } from "./_client_response.ts";
 import type { NativeExchange, NativeSocketEvents } from "./_exchange.ts";
 import { isThenable, NativeContext, NativeRequest } from "./_native.ts";
 import { NativeServer, refusal, refuseGiven } from "./_native.ts";
@@ -129,7 +130,7 @@ class BunHttpServer extends NativeServer {
         exchange.raw.timeout(exchange.request, this.#idle);
       }
     }
-    return response;
+    return standardOf(response);
   }
 
   protected stop(): Promise<void> {

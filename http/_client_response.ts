@@ -120,6 +120,10 @@ export class LightResponse {
     this.#content = decoded ?? incoming;
   }
 
+  static is(response: object): boolean {
+    return #parts in response;
+  }
+
   get type(): ResponseType {
     return "basic";
   }
@@ -303,6 +307,16 @@ export class LightResponse {
 }
 
 Object.setPrototypeOf(LightResponse.prototype, Response.prototype);
+
+/**
+ * The response itself, or a standard one in place of a light one: what the
+ * runtime's own server asks for.
+ */
+export function standardOf(response: Response): Response {
+  return LightResponse.is(response)
+    ? new Response(response.body, response)
+    : response;
+}
 
 /** It is one, by its prototype. */
 export function asResponse(response: LightResponse): ClientResponse {

@@ -1,6 +1,7 @@
 import { describe, test } from "node:test";
 import { assert, assertEquals, assertRejects } from "./assert.ts";
 import { deferred } from "./_client_support.ts";
+import { nodeServer } from "./_http_servers.ts";
 import { engines, until, within } from "./_support.ts";
 import { Client } from "../http/client.ts";
 import { FetchError } from "../http/errors.ts";
@@ -137,6 +138,30 @@ for (const engine of engines) {
           await assertRejects(() => client.get("/").text(), FetchError);
         },
       ));
+
+    test("pass on what another client got", async () => {
+      const origin = await nodeServer((_, response) => {
+        response.setHeader("set-cookie", ["a=b", "c=d"]);
+        response.statusCode = 201;
+        response.write("hello ");
+        response.end("world");
+      });
+      const inner = new Client();
+      try {
+        await withBoth(
+          () => inner.get(origin.url),
+          async (client) => {
+            const response = await client.get("/");
+            assertEquals(response.status, 201);
+            assertEquals(response.headers.getSetCookie(), ["a=b", "c=d"]);
+            assertEquals(await response.text(), "hello world");
+          },
+        );
+      } finally {
+        await inner.close({ timeout: 0 });
+        await origin.close();
+      }
+    });
 
     test("hold a thousand requests at a time", () =>
       withBoth(
