@@ -3,6 +3,7 @@ import { BaseDuplex } from "./_duplex.ts";
 import { PulledSource } from "./from.ts";
 import { Derived } from "./_operator.ts";
 import { Stop } from "./_stop.ts";
+import { BusChannel } from "./_subscription.ts";
 import { refuseWait } from "./_waiters.ts";
 import { ClosedError, TimeoutError } from "./errors.ts";
 import type { CloseInfo, MaybePromise, Sink, Source, Wait } from "./types.ts";
@@ -88,7 +89,8 @@ export async function connect<T>(
 /** Whether it takes a `Stop` for a signal. */
 function isOurs(end: unknown): boolean {
   return end instanceof BaseDuplex || end instanceof PulledSource ||
-    end instanceof Derived || (end as object).constructor === Channel;
+    end instanceof Derived || end instanceof BusChannel ||
+    (end as object).constructor === Channel;
 }
 
 /** One thing that stops: a signal for our own ends, and one for others. */

@@ -14,6 +14,7 @@
  *
  * @module
  */
+export * from "./bus.ts";
 export * from "./bytes.ts";
 export * from "./channel.ts";
 export * from "./connect.ts";
