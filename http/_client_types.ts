@@ -56,7 +56,7 @@ export interface ClientSettings {
 
 /** What can be said of one request: fetch's own options and more. */
 export interface ClientInit extends ClientSettings {
-  /** @default {"GET"} */
+  /** Any token but CONNECT, TRACE and TRACK. @default {"GET"} */
   method?: string;
   /** Streams and iterables are sent piece by piece, as the server takes them. */
   body?: ClientBody | null;

@@ -31,39 +31,147 @@ export function fetch(
   return client().fetch(input, init);
 }
 
-/** `fetch` with the method GET. */
+/**
+ * `fetch` with the method GET.
+ *
+ * @example
+ * ```ts
+ * import { get, serve } from "@sluice/net/http";
+ *
+ * const server = await serve(() => Response.json({}), {
+ *   hostname: "127.0.0.1",
+ *   port: 0,
+ * });
+ * const user = await get(new URL("/user", server.url)).json();
+ * console.log(user);
+ * await server.close();
+ * ```
+ */
 export function get(url: string | URL, init?: ClientInit): ResponsePromise {
   return client().get(url, init);
 }
 
-/** `fetch` with the method HEAD. */
+/**
+ * `fetch` with the method HEAD.
+ *
+ * @example
+ * ```ts
+ * import { head, serve } from "@sluice/net/http";
+ *
+ * const server = await serve(() => Response.json({}), {
+ *   hostname: "127.0.0.1",
+ *   port: 0,
+ * });
+ * const { headers } = await head(server.url);
+ * console.log(headers.get("content-type"));
+ * await server.close();
+ * ```
+ */
 export function head(url: string | URL, init?: ClientInit): ResponsePromise {
   return client().head(url, init);
 }
 
-/** `fetch` with the method POST. */
+/**
+ * `fetch` with the method POST.
+ *
+ * @example
+ * ```ts
+ * import { post, serve } from "@sluice/net/http";
+ *
+ * const server = await serve(() => Response.json({}), {
+ *   hostname: "127.0.0.1",
+ *   port: 0,
+ * });
+ * const response = await post(server.url, { json: { name: "Ada" } });
+ * console.log(response.status);
+ * await server.close();
+ * ```
+ */
 export function post(url: string | URL, init?: ClientInit): ResponsePromise {
   return client().post(url, init);
 }
 
-/** `fetch` with the method PUT. */
+/**
+ * `fetch` with the method PUT.
+ *
+ * @example
+ * ```ts
+ * import { put, serve } from "@sluice/net/http";
+ *
+ * const server = await serve(() => Response.json({}), {
+ *   hostname: "127.0.0.1",
+ *   port: 0,
+ * });
+ * const response = await put(server.url, { body: "all of it" });
+ * console.log(response.status);
+ * await server.close();
+ * ```
+ */
 export function put(url: string | URL, init?: ClientInit): ResponsePromise {
   return client().put(url, init);
 }
 
-/** `fetch` with the method PATCH. */
+/**
+ * `fetch` with the method PATCH.
+ *
+ * @example
+ * ```ts
+ * import { patch, serve } from "@sluice/net/http";
+ *
+ * const server = await serve(() => Response.json({}), {
+ *   hostname: "127.0.0.1",
+ *   port: 0,
+ * });
+ * const response = await patch(server.url, { json: { name: "Ada" } });
+ * console.log(response.status);
+ * await server.close();
+ * ```
+ */
 export function patch(url: string | URL, init?: ClientInit): ResponsePromise {
   return client().patch(url, init);
 }
 
-/** `fetch` with the method DELETE; also exported as `delete`. */
+/**
+ * `fetch` with the method DELETE; also exported as `delete`.
+ *
+ * @example
+ * ```ts
+ * import { del, serve } from "@sluice/net/http";
+ *
+ * const server = await serve(() => Response.json({}), {
+ *   hostname: "127.0.0.1",
+ *   port: 0,
+ * });
+ * const response = await del(server.url, { query: { id: 7 } });
+ * console.log(response.status);
+ * await server.close();
+ * ```
+ */
 export function del(url: string | URL, init?: ClientInit): ResponsePromise {
   return client().delete(url, init);
 }
 
-/** `fetch` with the method OPTIONS. */
+/**
+ * `fetch` with the method OPTIONS.
+ *
+ * @example
+ * ```ts
+ * import { options, serve } from "@sluice/net/http";
+ *
+ * const server = await serve(() => Response.json({}), {
+ *   hostname: "127.0.0.1",
+ *   port: 0,
+ * });
+ * const { headers } = await options(server.url);
+ * console.log(headers.get("allow"));
+ * await server.close();
+ * ```
+ */
 export function options(url: string | URL, init?: ClientInit): ResponsePromise {
   return client().options(url, init);
 }
 
-export { del as delete };
+export {
+  /** `del`, under the name that only an import can give it. */
+  del as delete,
+};

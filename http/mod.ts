@@ -13,9 +13,7 @@
 export * from "./client.ts";
 export * from "./errors.ts";
 export * from "./fetch.ts";
-export * from "./client.ts";
-export * from "./errors.ts";
-export * from "./fetch.ts";
+export * from "../streams/errors.ts";
 export { installResponse, Response } from "./response.ts";
 export * from "./serve.ts";
 export type {
@@ -24,4 +22,9 @@ export type {
   ServeOptions,
   ServerContext,
 } from "./types.ts";
-export type { Server, ServerStats, TlsServerOptions } from "../tcp/types.ts";
+export type {
+  Server,
+  ServerStats,
+  TlsClientOptions,
+  TlsServerOptions,
+} from "../tcp/types.ts";
