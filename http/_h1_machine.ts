@@ -45,10 +45,6 @@ export abstract class H1Reader<Head> {
   protected readonly limits: H1Limits;
   /** State of the machine; subclasses move it within the start line. */
   protected state: number = START;
-  /** Offsets of the fields: name start, name end, value start, value end. */
-  protected readonly spans: number[] = [];
-  /** Their names, when they are well known. */
-  protected readonly names: (string | undefined)[] = [];
   /** Whether obs-fold is taken for white space (RFC 9112, 5.2). */
   protected readonly unfold: boolean = false;
 
@@ -60,14 +56,16 @@ export abstract class H1Reader<Head> {
   #kept: Uint8Array[] = [];
   #carry: Uint8Array = EMPTY;
   #carried = 0;
+  /** Offsets of the fields: name start, name end, value start, value end. */
+  readonly #spans: number[] = [];
+  /** Their names, when they are well known. */
+  readonly #names: (string | undefined)[] = [];
+  #count = 0;
   #sectionStart = 0;
   #sectionLimit = 0;
   #trailing = false;
   #folded = false;
-  #tokenStart = 0;
-  #nameEnd = 0;
   #hash = 0;
-  #known: string | undefined;
   #left = 0;
   #line: ChunkLine | undefined;
 
@@ -195,15 +193,14 @@ export abstract class H1Reader<Head> {
     this.#sectionStart = offset;
     this.#sectionLimit = limit;
     this.#folded = false;
-    this.spans.length = 0;
-    this.names.length = 0;
+    this.#count = 0;
   }
 
   /** Fields of the section just read, from its text. */
   protected fieldsOf(text: string): Fields {
-    const spans = this.spans;
-    const names = this.names;
-    const count = names.length;
+    const spans = this.#spans;
+    const names = this.#names;
+    const count = this.#count;
     const fields: Fields = new Array(count * 2);
     for (let i = 0, s = 0, f = 0; i < count; i++, s += 4, f += 2) {
       fields[f] = names[i] ?? text.slice(spans[s], spans[s + 1]).toLowerCase();
@@ -344,27 +341,26 @@ export abstract class H1Reader<Head> {
   ): number {
     const bound = base + this.#sectionStart + this.#sectionLimit;
     const stop = end < bound ? end : bound;
+    const spans = this.#spans;
+    let state = this.state;
     let c = 0;
-    for (;;) {
-      if (pos >= stop) {
-        if (pos < end) throw this.#tooLarge();
-        return pos;
-      }
-      switch (this.state) {
+    while (pos < stop) {
+      switch (state) {
         case FIELD_START:
           c = buffer[pos];
-          if (TOKEN[c] !== 0) {
-            this.#startField();
-            this.#tokenStart = pos - base;
-            this.#hash = 0;
-            this.state = NAME;
-          } else if (c === 0x0d) {
-            this.state = LAST_LF;
+          if (c === 0x0d) {
+            state = LAST_LF;
             pos++;
-          } else {
-            this.#startOdd(c);
+            break;
           }
-          break;
+          if (TOKEN[c] === 0) {
+            this.#fold(c);
+            state = CONTENT;
+            break;
+          }
+          this.#addField(pos - base);
+          state = NAME;
+          // falls through: it is the common way
         case NAME: {
           let hash = this.#hash;
           while (pos < stop && (c = TOKEN[buffer[pos]]) !== 0) {
@@ -374,93 +370,84 @@ export abstract class H1Reader<Head> {
           this.#hash = hash;
           if (pos === stop) break;
           c = buffer[pos];
-          if (c !== 0x3a) {
-            // White space before the colon, too (RFC 9112, 5.1).
-            throw new H1Error(
-              400,
-              `Cannot read a field name: it holds ${showByte(c)}`,
-            );
-          }
-          const start = base + this.#tokenStart;
-          this.#known = knownName(buffer, start, pos, hash);
-          this.#nameEnd = pos - base;
+          // White space before the colon, too (RFC 9112, 5.1).
+          if (c !== 0x3a) throw badField("name", c);
+          const at = this.#count - 1;
+          const start = base + spans[at * 4];
+          this.#names[at] = knownName(buffer, start, pos, hash);
+          spans[at * 4 + 1] = pos - base;
           pos++;
-          this.state = PADDING;
-          break;
-        }
+          state = PADDING;
+        } // falls through: it is the common way
         case PADDING:
           while (pos < stop && ((c = buffer[pos]) === 0x20 || c === 0x09)) {
             pos++;
           }
           if (pos === stop) break;
-          this.names.push(this.#known);
-          this.spans.push(this.#tokenStart, this.#nameEnd);
-          this.#tokenStart = pos - base;
-          this.state = CONTENT;
+          spans[this.#count * 4 - 2] = pos - base;
+          state = CONTENT;
           // falls through: it is the common way
-        case CONTENT:
+        case CONTENT: {
           while (pos < stop && VALUE[buffer[pos]] === 1) pos++;
           if (pos === stop) break;
           c = buffer[pos];
-          if (c !== 0x0d) {
-            // A bare LF, too (RFC 9112, 2.2).
-            throw new H1Error(
-              400,
-              `Cannot read a field value: it holds ${showByte(c)}`,
-            );
-          }
-          this.#endField(buffer, base, pos);
+          // A bare LF, too (RFC 9112, 2.2).
+          if (c !== 0x0d) throw badField("value", c);
+          let last = pos;
+          const start = base + spans[this.#count * 4 - 2];
+          while (
+            last > start && ((c = buffer[last - 1]) === 0x20 || c === 0x09)
+          ) last--;
+          spans[this.#count * 4 - 1] = last - base;
           pos++;
-          this.state = CONTENT_LF;
+          state = CONTENT_LF;
           break;
-        case CONTENT_LF:
-        case LAST_LF:
+        }
+        default: // CONTENT_LF, LAST_LF
           if (buffer[pos] !== 0x0a) throw bareCr();
           pos++;
-          if (this.state === LAST_LF) {
+          if (state === LAST_LF) {
             this.state = SECTION_END;
             return pos;
           }
-          this.state = FIELD_START;
+          state = FIELD_START;
       }
     }
+    if (pos < end) throw this.#tooLarge();
+    this.state = state;
+    return pos;
   }
 
-  #startField(): void {
-    if (this.names.length >= this.limits.fields) {
+  #addField(start: number): void {
+    if (this.#count >= this.limits.fields) {
       throw new H1Error(
         431,
         `Cannot read the fields: more than ${this.limits.fields}`,
         "ERR_SIZE_LIMIT",
       );
     }
+    // One by one: an array with holes would be slow for ever.
+    const spans = this.#spans;
+    const at = this.#count++ * 4;
+    if (at === spans.length) {
+      spans.push(start, 0, 0, 0);
+      this.#names.push(undefined);
+    } else spans[at] = start;
+    this.#hash = 0;
   }
 
-  #endField(buffer: Uint8Array, base: number, pos: number): void {
-    const start = base + this.#tokenStart;
-    while (
-      pos > start && (buffer[pos - 1] === 0x20 || buffer[pos - 1] === 0x09)
-    ) {
-      pos--;
-    }
-    this.spans.push(this.#tokenStart, pos - base);
-  }
-
-  #startOdd(c: number): void {
+  /** White space at the start of a line: the value before it goes on. */
+  #fold(c: number): void {
     const blank = c === 0x20 || c === 0x09;
-    if (!blank || !this.unfold || this.#trailing || this.names.length === 0) {
-      throw new H1Error(
-        400,
-        blank
-          ? "Cannot read the fields: a line begins with white space"
-          : `Cannot read a field name: it holds ${showByte(c)}`,
-      );
+    if (!blank || !this.unfold || this.#trailing || this.#count === 0) {
+      throw blank
+        ? new H1Error(
+          400,
+          "Cannot read the fields: a line begins with white space",
+        )
+        : badField("name", c);
     }
-    // The line goes on with the value of the one before.
-    this.spans.pop();
-    this.#tokenStart = this.spans.pop()!;
     this.#folded = true;
-    this.state = CONTENT;
   }
 
   #tooLarge(): H1Error {
@@ -540,6 +527,13 @@ export abstract class H1Reader<Head> {
 function flat(value: string): string {
   if (!value.includes("\r\n")) return value;
   return value.split("\r\n").map((line) => line.trim()).join(" ").trim();
+}
+
+function badField(what: string, c: number): H1Error {
+  return new H1Error(
+    400,
+    `Cannot read a field ${what}: it holds ${showByte(c)}`,
+  );
 }
 
 function badChunk(c: number): H1Error {

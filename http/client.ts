@@ -53,6 +53,8 @@ export type {
 export type { QueryInit, QueryStyle } from "./_client_url.ts";
 
 const CLOSE_TIMEOUT = 15_000;
+/** Longest delay a timer takes; past it runtimes fire at once. */
+const MAX_DELAY = 2 ** 31 - 1;
 
 /** The promise of a response, and of its body in whatever form. */
 export interface ResponsePromise extends Promise<ClientResponse> {
@@ -242,12 +244,17 @@ export class Client implements AsyncDisposable {
    */
   async close(options: { timeout?: number } = {}): Promise<void> {
     const { timeout = CLOSE_TIMEOUT } = options;
+    if (!(timeout >= 0)) {
+      throw new RangeError(
+        `Cannot close the client: timeout must be 0 or more: ${timeout}`,
+      );
+    }
     this.#pool.close();
     let timer: ReturnType<typeof setTimeout> | undefined;
     await Promise.race([
       this.#pool.idle(),
       new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, timeout);
+        if (timeout <= MAX_DELAY) timer = setTimeout(resolve, timeout);
       }),
     ]);
     clearTimeout(timer);
