@@ -146,6 +146,7 @@ if (files.length === 0 && !wantsPackage) {
   Deno.exit(1);
 }
 const jobs: Job[] = [];
+for (const name of names) summary.of(name);
 for (const name of names) {
   const own = await attempt(name, "is prepared", () => prepare(name, files));
   jobs.push(...own ?? []);

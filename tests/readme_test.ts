@@ -1,3 +1,8 @@
+// Every block of README.md that begins with three backticks and `ts` is a
+// program, and runs as a reader would paste it: `@sluice/net` is the library
+// here, and a port that it names is any free one (see _programs.ts). The block
+// below one of the four protocols' headings has to echo; any other has to end
+// by itself. What must not run is marked otherwise, as `sh` is.
 import { access, readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { assert, assertEquals } from "./assert.ts";
