@@ -37,3 +37,19 @@ export function isThenable<T>(value: MaybePromise<T> | T): value is Promise<T> {
   return typeof value === "object" && value !== null &&
     typeof (value as PromiseLike<T>).then === "function";
 }
+
+/** Refuses a number of messages that makes no sense. */
+export function checkCount(count: unknown, what: string): void {
+  if (count === Infinity || (Number.isInteger(count) && count as number >= 0)) {
+    return;
+  }
+  throw new RangeError(
+    `Cannot ${what}: it takes an integer of 0 or more: ${count}`,
+  );
+}
+
+/** Refuses a number that must be above 0. */
+export function checkPositive(value: unknown, what: string): void {
+  if (typeof value === "number" && value > 0) return;
+  throw new RangeError(`Cannot ${what}: it must be above 0: ${value}`);
+}

@@ -48,7 +48,8 @@ async function pushRest<T>(
 ): Promise<boolean> {
   if (await pushed) return true;
   for (let i = at + 1; i < messages.length; i++) {
-    if (await next.push(messages[i])) return true;
+    const pushed = next.push(messages[i]);
+    if (pushed instanceof Promise ? await pushed : pushed) return true;
   }
   return false;
 }

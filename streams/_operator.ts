@@ -18,9 +18,22 @@ export interface Step<In> {
 /** Makes a step, given the one after it. */
 export type MakeStep<In, Out> = (next: Step<Out>) => Step<In>;
 
-interface Ending {
+/** What a source may have besides. */
+export interface Ending {
   send?: unknown;
   destroy?(reason?: unknown): void;
+}
+
+/** Messages that wait in a chain, past which its steps wait, too. */
+const HIGH = 1024;
+
+/**
+ * No more is wanted of a source: it ends. A duplex does not, for one may still
+ * want to send; it is closed by whoever opened it.
+ */
+export function leave(source: Source<unknown> & Ending): void {
+  if (source.send !== undefined && !(source instanceof Channel)) return;
+  source.destroy?.(new ClosedError("Nobody receives any more"));
 }
 
 /** A source with steps after it; nothing runs before it is received from. */
@@ -32,6 +45,7 @@ export class Derived<In, Out> implements Source<Out>, AsyncDisposable {
   #batches: AsyncIterator<readonly In[]> | undefined;
   /** A message is under way: from the source, or in a step that waits. */
   #busy = false;
+  #onRoom: ((ended: boolean) => void) | undefined;
   /** The source has ended, or no step wants more of it. */
   #over = false;
 
@@ -39,7 +53,9 @@ export class Derived<In, Out> implements Source<Out>, AsyncDisposable {
     this.#source = source;
     this.#make = make;
     this.#inbox = new Inbox<Out>({
-      high: 1,
+      high: HIGH,
+      low: HIGH / 2,
+      onRoom: () => this.#tellRoom(),
       onWait: () => this.#pull(),
       onCancel: (reason) => this.destroy(reason),
     });
@@ -83,6 +99,7 @@ export class Derived<In, Out> implements Source<Out>, AsyncDisposable {
   destroy(reason?: unknown): void {
     const error = reason ?? new ClosedError("Source was destroyed");
     this.#inbox.destroy(error);
+    this.#tellRoom();
     if (this.#over) return;
     this.#over = true;
     this.#source.destroy?.(error);
@@ -97,11 +114,23 @@ export class Derived<In, Out> implements Source<Out>, AsyncDisposable {
     return this.#step ??= this.#make({
       push: (message) => {
         if (message === undefined) throw noMessage();
-        this.#inbox.push(message);
-        return this.#inbox.ended;
+        if (this.#inbox.push(message)) return false;
+        return this.#inbox.ended || this.#room();
       },
       flush: () => this.#inbox.end(),
     });
+  }
+
+  /** One message may make many: then a step waits until they are received. */
+  #room(): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#onRoom = resolve;
+    });
+  }
+
+  #tellRoom(): void {
+    this.#onRoom?.(this.#inbox.ended);
+    this.#onRoom = undefined;
   }
 
   /** Runs the source until a message has come out, or there is a wait. */
@@ -163,13 +192,11 @@ export class Derived<In, Out> implements Source<Out>, AsyncDisposable {
     return undefined;
   }
 
-  /** No step wants more. What can still be sent to is not cut off for that. */
+  /** No step wants more. */
   #leave(): void {
     if (this.#over) return;
     this.#over = true;
-    const source = this.#source;
-    if (source.send !== undefined && !(source instanceof Channel)) return;
-    source.destroy?.(new ClosedError("Nobody receives any more"));
+    leave(this.#source);
   }
 
   #fail(error: unknown): void {
@@ -214,6 +241,18 @@ function transformOf<In, Out>(
   });
 }
 
+/** After the last message that a step wants: ends what follows it. */
+export function endAfter<T>(
+  next: Step<T>,
+  pushed: MaybePromise<boolean | void>,
+): MaybePromise<true> {
+  if (pushed instanceof Promise) {
+    return pushed.then((enough) => endAfter(next, enough));
+  }
+  const flushed = pushed ? undefined : next.flush();
+  return flushed instanceof Promise ? flushed.then(() => true) : true;
+}
+
 const steps = new WeakMap<object, MakeStep<never, unknown>>();
 
 /** An operator out of what makes its step; every use has a step of its own. */
@@ -233,4 +272,37 @@ export function compose<A, B, C>(
 ): Operator<A, C> {
   const make = steps.get(first) as unknown as MakeStep<A, B>;
   return operator((next) => make(second(next)));
+}
+
+/** An operator that is no chain of steps, but a source over another. */
+export function sourceOperator<In, Out>(
+  apply: (source: Source<In>) => Source<Out>,
+): Operator<In, Out> {
+  const applied = (source: Source<In>) => apply(from(source));
+  return Object.assign(applied, {
+    transform: () => transformThrough(apply),
+  });
+}
+
+function transformThrough<In, Out>(
+  apply: (source: Source<In>) => Source<Out>,
+): TransformStream<In, Out> {
+  const channel = new Channel<In>({ capacity: 1 });
+  let given: Promise<void>;
+  return new TransformStream<In, Out>({
+    start(controller): void {
+      given = (async () => {
+        for await (const message of apply(channel)) controller.enqueue(message);
+        controller.terminate();
+      })();
+      given.catch((error) => controller.error(error));
+    },
+    async transform(message): Promise<void> {
+      await channel.send(message);
+    },
+    flush(): Promise<void> {
+      channel.close();
+      return given;
+    },
+  });
 }

@@ -1,6 +1,7 @@
 import { Channel } from "./channel.ts";
 import { BaseDuplex } from "./_duplex.ts";
 import { PulledSource } from "./from.ts";
+import { MergedSource } from "./_merged.ts";
 import { Derived } from "./_operator.ts";
 import { Stop } from "./_stop.ts";
 import { BusChannel } from "./_subscription.ts";
@@ -89,7 +90,8 @@ export async function connect<T>(
 /** Whether it takes a `Stop` for a signal. */
 function isOurs(end: unknown): boolean {
   return end instanceof BaseDuplex || end instanceof PulledSource ||
-    end instanceof Derived || end instanceof BusChannel ||
+    end instanceof Derived || end instanceof MergedSource ||
+    end instanceof BusChannel ||
     (end as object).constructor === Channel;
 }
 

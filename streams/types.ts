@@ -77,6 +77,17 @@ export interface Duplex<In, Out = In, Info extends CloseInfo = CloseInfo>
 export type Overflow = "wait" | "drop-oldest" | "drop-newest" | "close";
 
 /**
+ * A step that gives on the messages it is given, whatever they are: the type
+ * is that of the source.
+ */
+export interface Passing {
+  /** The source with this step after it; it becomes its only consumer. */
+  <T>(source: Source<T>): Source<T>;
+  /** A fresh `TransformStream`, for `pipeThrough`. */
+  transform<T>(): TransformStream<T, T>;
+}
+
+/**
  * A step between a source and whoever receives: `op(args)(source)` is a source
  * again, and `op(args).transform()` the same step for Web Streams. Destroying
  * or cancelling what comes out reaches the source that goes in; an error, also
