@@ -270,6 +270,11 @@ for (
   });
 }
 Object.setPrototypeOf(LightRequest.prototype, Native.prototype);
+Object.defineProperty(LightRequest.prototype, "constructor", {
+  configurable: true,
+  writable: true,
+  value: Native,
+});
 
 /**
  * A real request, for runtimes that recognise no other. Its signal is made

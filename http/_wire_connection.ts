@@ -36,7 +36,7 @@ const MAX_LINGER = 1024 * 1024;
 const CONTINUE = encodeHead("HTTP/1.1 100 Continue\r\n\r\n");
 
 /** What the deadline of a connection is for. */
-type Waiting = "request" | "head" | "body" | "end" | "nothing";
+type Waiting = "request" | "head" | "body" | "answer" | "end" | "nothing";
 
 /**
  * A connection of the wire engine: reads one request after the other, has
@@ -109,7 +109,7 @@ export class WireConnection implements TransportEvents {
     // Most likely it is gone, and if not it can still be answered.
     exchange?.leave();
     if (exchange?.stream !== undefined) {
-      this.transport.destroy();
+      this.destroy(new ClosedError("The client is gone"));
       return;
     }
     try {
@@ -118,6 +118,11 @@ export class WireConnection implements TransportEvents {
       this.#refuse(error);
     }
     if (this.#exchange === undefined) this.#leave();
+    else if (this.#waiting === "nothing") {
+      // Half a connection is not kept for ever for a handler's sake.
+      this.#waiting = "answer";
+      this.#deadline = this.server.after(this.server.config.timeouts.idle);
+    }
   }
 
   drain(): void {
@@ -531,6 +536,15 @@ export class WireConnection implements TransportEvents {
     else this.#deadline = this.server.after(LINGER);
   }
 
+  /** The end, now. */
+  destroy(reason: NetError): void {
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    // At once: its source may leave no turn for the transport to tell.
+    exchange?.lose(reason);
+    this.transport.destroy();
+  }
+
   /** The server closes: what is idle ends now, the rest when it is answered. */
   shutDown(): void {
     if (this.#taken || this.#leaving || this.#exchange !== undefined) return;
@@ -651,6 +665,9 @@ export class WireConnection implements TransportEvents {
         } else this.transport.destroy();
         break;
       }
+      case "answer":
+        this.destroy(new ClosedError("The client is gone"));
+        break;
       case "head":
         this.#refuseWith(undefined, 408, undefined);
         break;

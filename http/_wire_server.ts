@@ -1,3 +1,4 @@
+import { ClosedError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
 import { loadRuntime } from "../tcp/_load.ts";
@@ -53,7 +54,10 @@ export class WireServer implements HttpServer {
       signal: config.signal,
       begin: () => this.#beginClose(),
       destroy: () => {
-        for (const { transport } of [...this.#connections]) transport.destroy();
+        const reason = new ClosedError("The server was closed");
+        for (const connection of [...this.#connections]) {
+          connection.destroy(reason);
+        }
       },
       isOver: () => this.#connections.size === 0,
     });

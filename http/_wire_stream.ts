@@ -27,6 +27,23 @@ const HELD = 256 * 1024;
 /** Chunks up to this size are written together with what frames them. */
 const SMALL = 4096;
 
+/**
+ * Bytes and chunks sent in one go: a source that never waits must not keep
+ * the news away that the client is gone, nor the other clients.
+ */
+const GO_BYTES = 1024 * 1024;
+const GO_CHUNKS = 256;
+
+const { setImmediate } = globalThis as {
+  setImmediate?: (callback: () => void) => void;
+};
+
+/** Calls back once whatever else there is to do had its turn. */
+function later(callback: () => void): void {
+  if (setImmediate !== undefined) setImmediate(callback);
+  else setTimeout(callback, 0);
+}
+
 const Native = globalThis.Response;
 
 /** Bun tells nobody that a body was text, and so of type text/plain. */
@@ -65,6 +82,8 @@ export class ResponseStream {
   #chunked = false;
   #waiting = false;
   #over = false;
+  #goBytes = 0;
+  #goChunks = 0;
 
   /** Throws when the stream is locked. */
   constructor(
@@ -119,8 +138,21 @@ export class ResponseStream {
     }
     if (value.byteLength > 0 && !this.#take(value)) return;
     const { connection } = this.#exchange;
-    if (this.#committed && connection.full) this.#waiting = true;
-    else this.#read();
+    this.#goBytes += value.byteLength;
+    if (this.#committed && connection.full) {
+      this.#waiting = true;
+    } else if (
+      this.#goBytes >= GO_BYTES || ++this.#goChunks >= GO_CHUNKS
+    ) {
+      this.#goBytes = this.#goChunks = 0;
+      later(this.#goOn);
+    } else {
+      this.#read();
+    }
+  };
+
+  readonly #goOn = (): void => {
+    if (!this.#over) this.#read();
   };
 
   #take(chunk: Uint8Array): boolean {
