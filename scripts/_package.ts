@@ -30,16 +30,27 @@ export async function installPackage(
   return folder;
 }
 
-/** Type-checks the consumer; gives what the compiler says, if anything. */
+/**
+ * Type-checks programs against the installed package: first one that has
+ * nothing but the package, then one that has Hono, too. Gives what the compiler
+ * says, if anything.
+ */
 export async function checkTypes(
   root: URL,
   folder: URL,
   node: string,
 ): Promise<string | undefined> {
   const tsc = new URL("node_modules/typescript/bin/tsc", root).pathname;
-  const { code, stdout, stderr } = await run(node, [tsc, "-p", "."], {
-    cwd: folder,
-    timeout: 120_000,
-  });
-  return code === 0 ? undefined : stdout + stderr;
+  const check = async (project: string) => {
+    const { code, stdout, stderr } = await run(node, [tsc, "-p", project], {
+      cwd: folder,
+      timeout: 120_000,
+    });
+    return code === 0 ? undefined : stdout + stderr;
+  };
+  const alone = await check("tsconfig.json");
+  if (alone !== undefined) return alone;
+  const hono = await Deno.realPath(new URL("node_modules/hono", root));
+  await Deno.symlink(hono, new URL("node_modules/hono", folder));
+  return await check("tsconfig.hono.json");
 }
