@@ -1,7 +1,17 @@
 // Nanoseconds of CPU per message through a channel and what is built on it,
 // and through the Web Streams that it is an alternative to.
 import process from "node:process";
-import { Channel, connect, consume, from, pair } from "../../streams/mod.ts";
+import {
+  Bus,
+  Channel,
+  connect,
+  consume,
+  from,
+  lines,
+  map,
+  pair,
+} from "../../streams/mod.ts";
+import type { Source } from "../../streams/mod.ts";
 
 const N = 1_000_000;
 const message = new Uint8Array(64);
@@ -122,6 +132,45 @@ await measure("pair(), there and back, one at a time", async (n) => {
   await echoed;
 }, N / 4);
 
+const same = map((message: Uint8Array) => message);
+function hops(n: number, source: Source<Uint8Array>): Source<Uint8Array> {
+  for (let i = 0; i < n; i++) source = same(source);
+  return source;
+}
+
+for (const n of [0, 1, 5]) {
+  const of = `${n} hops of map(), capacity 64, `;
+  await measure(`${of}batches()`, async (count) => {
+    const channel = new Channel<Uint8Array>({ capacity: 64 });
+    produce(channel, count);
+    for await (const _ of hops(n, channel).batches());
+  });
+
+  await measure(`${of}consume()`, async (count) => {
+    const channel = new Channel<Uint8Array>({ capacity: 64 });
+    produce(channel, count);
+    await consume(hops(n, channel), () => {});
+  });
+}
+
+await measure("lines() of 64 bytes, 64 KiB a chunk", async (n) => {
+  const chunk = new TextEncoder().encode(`${"x".repeat(63)}\n`.repeat(1024));
+  const chunks = Array<Uint8Array>(Math.ceil(n / 1024)).fill(chunk);
+  await consume(lines()(from(chunks)), () => {});
+});
+
+await measure("Bus, a message to each of 1000 subscribers", (n) => {
+  const bus = new Bus<Uint8Array>();
+  const subscribers = Array.from(
+    { length: 1000 },
+    () => bus.subscribe("topic", { capacity: 16 }),
+  );
+  for (let i = 0; i < n; i += 16_000) {
+    for (let k = 0; k < 16; k++) bus.publish("topic", message);
+    for (const it of subscribers) for (let k = 0; k < 16; k++) it.receive();
+  }
+});
+
 await measure("for comparison: ReadableStream, pull", async (n) => {
   const reader = pulled(n).getReader();
   while (!(await reader.read()).done);
@@ -129,4 +178,13 @@ await measure("for comparison: ReadableStream, pull", async (n) => {
 
 await measure("for comparison: pipeTo(WritableStream)", async (n) => {
   await pulled(n).pipeTo(new WritableStream({ write() {} }));
+}, N / 4);
+
+await measure("for comparison: one TransformStream", async (n) => {
+  const reader = pulled(n).pipeThrough(
+    new TransformStream<Uint8Array, Uint8Array>({
+      transform: (message, controller) => controller.enqueue(message),
+    }),
+  ).getReader();
+  while (!(await reader.read()).done);
 }, N / 4);
