@@ -109,6 +109,14 @@ const wrong: [string, Record<string, unknown>, ErrorConstructor, string][] = [
   ],
 ];
 
+scene("send() rejects what is no datagram at all", async (s) => {
+  const socket = await s.bind();
+  for (const message of [undefined, null, "text", 7]) {
+    const sent = socket.send(message as unknown as OutgoingDatagram);
+    assertInstanceOf(await errorOf(sent), TypeError);
+  }
+});
+
 for (const [what, fields, type, part] of wrong) {
   scene(`send() rejects ${what}, and the socket lives on`, async (s) => {
     const socket = await s.bind();

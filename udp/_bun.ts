@@ -66,6 +66,17 @@ class BunRuntimeSocket implements RuntimeSocket {
     return { hostname: address, port };
   }
 
+  attempt(data: Uint8Array, address: string, port: number): boolean {
+    if (this.#held.length > 0) return false;
+    try {
+      return this.#options.remote === undefined
+        ? this.raw.send(data, port, address)
+        : this.raw.send(data);
+    } catch {
+      return false;
+    }
+  }
+
   send(datagram: Outgoing): void {
     if (this.#held.length > 0 || !this.#transmit(datagram)) {
       this.#held.push(datagram);

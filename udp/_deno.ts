@@ -103,6 +103,11 @@ class DenoRuntimeSocket implements RuntimeSocket {
     }
   }
 
+  attempt(): boolean {
+    // Every send has a promise here, which somebody must look after.
+    return false;
+  }
+
   send(datagram: Outgoing): void {
     const { data, address: hostname, port } = datagram;
     this.raw.send(data, { transport: "udp", hostname, port }).then(

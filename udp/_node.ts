@@ -1,5 +1,6 @@
 import { DnsError } from "../streams/errors.ts";
 import type { MaybePromise } from "../streams/types.ts";
+import { copy, COPY_LIMIT } from "./_copy.ts";
 import { sendError } from "./_errors.ts";
 import type {
   Endpoint,
@@ -99,12 +100,22 @@ class DgramRuntimeSocket implements RuntimeSocket {
     });
   }
 
-  send(datagram: Outgoing): void {
-    if (this.#quiet && datagram.fast && this.#unheard < MAX_UNHEARD) {
-      if (this.raw.getSendQueueCount() === 0) {
-        return this.#sendUnheard(datagram);
-      }
+  attempt(data: Uint8Array, address: string, port: number): boolean {
+    if (
+      !this.#quiet || this.#unheard === MAX_UNHEARD ||
+      data.byteLength > COPY_LIMIT || this.raw.getSendQueueCount() > 0
+    ) return false;
+    this.#unheard++;
+    try {
+      // A callback would cost a tenth of the whole.
+      this.raw.send(copy(data), port, address);
+      return true;
+    } catch {
+      return false;
     }
+  }
+
+  send(datagram: Outgoing): void {
     this.#unheard = 0;
     this.#transmit(datagram, (first) => {
       if (first == null) return datagram.settle();
@@ -121,18 +132,6 @@ class DgramRuntimeSocket implements RuntimeSocket {
         }
       });
     });
-  }
-
-  /** Without a callback, which costs a tenth of the whole. */
-  #sendUnheard(datagram: Outgoing): void {
-    const { data, address, port } = datagram;
-    this.#unheard++;
-    try {
-      this.raw.send(data, port, address);
-      datagram.settle();
-    } catch (error) {
-      datagram.settle(sendError(error, address, port));
-    }
   }
 
   #transmit({ data, address, port }: Outgoing, callback: Callback): void {

@@ -1,13 +1,10 @@
 import { NetError } from "../streams/errors.ts";
 import { show } from "./_address.ts";
+import { copy, COPY_LIMIT } from "./_copy.ts";
 import type { Outgoing } from "./_runtime.ts";
 
 /** Largest payload: 65,535 less the headers that count (RFC 791, RFC 8200). */
 const MAX_PAYLOAD = { 4: 65_507, 6: 65_527 };
-/** Up to this size bytes are copied so that the sender need not wait. */
-const COPY_LIMIT = 2048;
-/** Bytes of the buffers that such copies are parts of. */
-const POOL_SIZE = 64 * 1024;
 
 const encoder = new TextEncoder();
 
@@ -109,22 +106,6 @@ export class Packet implements Outgoing {
       this.#onSettled = resolve;
     });
   }
-}
-
-let pool = new Uint8Array(0);
-let pooled = 0;
-
-/** A copy that is cheap to hand to the system: a part of a larger buffer. */
-function copy(data: Uint8Array): Uint8Array {
-  const size = data.byteLength;
-  if (pooled + size > pool.byteLength) {
-    // Parts in use keep the old one alive.
-    pool = new Uint8Array(POOL_SIZE);
-    pooled = 0;
-  }
-  const part = pool.subarray(pooled, pooled += size);
-  part.set(data);
-  return part;
 }
 
 /** What may be sent, as bytes. */

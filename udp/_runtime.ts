@@ -30,8 +30,6 @@ export interface Outgoing {
   readonly data: Uint8Array;
   readonly address: string;
   readonly port: number;
-  /** Nobody waits for what becomes of it. */
-  readonly fast: boolean;
   /** To be called once: what the system said against it. */
   settle(error?: NetError): void;
 }
@@ -41,6 +39,11 @@ export interface RuntimeSocket {
   readonly raw: unknown;
   /** `send` settles at once, unless the kernel is full. */
   readonly immediate: boolean;
+  /**
+   * Sends without telling what becomes of it, nor keeping the bytes: what
+   * most datagrams need. `false`: not now, use `send`.
+   */
+  attempt(data: Uint8Array, address: string, port: number): boolean;
   /** Hands a datagram over. Never throws; what is out at `close` is dropped. */
   send(datagram: Outgoing): void;
   join(group: string, through?: string): MaybePromise<void>;

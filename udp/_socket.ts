@@ -213,6 +213,7 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
     message: OutgoingDatagram,
     options?: Wait,
   ): MaybePromise<boolean> {
+    if (options === undefined && this.#attempt(message)) return true;
     const refused = refuseWait(options);
     if (refused !== undefined) return refused;
     if (this.#state !== "open") return false;
@@ -227,6 +228,26 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
       return Promise.reject(error);
     }
     return sent instanceof Promise ? this.#limit(sent, packet, options) : sent;
+  }
+
+  /** What most sends are: nothing waits, and the system has taken its like. */
+  #attempt(message: OutgoingDatagram): boolean {
+    if (
+      this.#state !== "open" || this.#inFlight > 0 || this.outbox.waiting > 0 ||
+      !(message?.data instanceof Uint8Array)
+    ) return false;
+    const { data } = message;
+    let { hostname, port } = message;
+    const { remote } = this.#settings;
+    if (remote !== undefined) {
+      if (hostname !== undefined && hostname !== remote.hostname) return false;
+      if (port !== undefined && port !== remote.port) return false;
+      ({ hostname, port } = remote);
+    }
+    const route = this.#routes.get(hostname as string);
+    return route !== undefined && data.byteLength <= route.proven &&
+      Number.isInteger(port) && port! > 0 && port! < 65_536 &&
+      this.#handle!.attempt(data, route.address, port!);
   }
 
   #pack(message: OutgoingDatagram): Packet {
