@@ -106,8 +106,9 @@ export class BunTransport implements Transport {
     let rest = bytes;
     if (this.#queue.length === 0) {
       const size = this.#socket.write(bytes);
-      // Closed: its event is on the way.
-      if (size < 0 || size === bytes.byteLength) return true;
+      if (size === bytes.byteLength) return true;
+      // Broken: its close is on the way.
+      if (size < 0) return false;
       rest = bytes.subarray(size);
     }
     this.#queue.push(rest);

@@ -121,7 +121,11 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
       onOverflow: () => this.#overflow(),
     });
     this.#transport = transport;
-    this.#writer = new Writer(transport, highWaterMark);
+    this.#writer = new Writer(
+      transport,
+      highWaterMark,
+      () => this.#roomy(),
+    );
     this.#maxBuffered = maxBuffered;
     this.#idleTimeout = options.idleTimeout ?? 0;
     if (this.#idleTimeout > 0) this.#watchIdle();
@@ -412,14 +416,20 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
   #drained(): void {
     this.#active();
     this.#writer.drained();
-    this.outbox.admit();
-    this.#finishIfDue();
+    this.#roomy();
     const sent = this.#bytesWritten - this.#writer.buffered;
     for (let it = this.#lent.peek(); it; it = this.#lent.peek()) {
       if (it.mark > sent) break;
       this.#lent.shift();
       it.resolve(true);
     }
+    this.#tellFlushed();
+  }
+
+  /** There may be room: for who waits to send, and then for FIN. */
+  #roomy(): void {
+    this.outbox.admit();
+    this.#finishIfDue();
     this.#tellFlushed();
   }
 

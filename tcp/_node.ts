@@ -16,7 +16,15 @@ import type {
 import type { TlsInfo, Transport, TransportEvents } from "./_transport.ts";
 
 /** What is used of `net.Socket`: spelled out, for no runtime has all types. */
-type NetSocket = net.Socket & { resetAndDestroy?(): void };
+type NetSocket = net.Socket & {
+  resetAndDestroy?(): void;
+  /** What it failed with, before anybody is told. */
+  readonly errored?: unknown;
+  readonly _handle?: { getpeername?(into: object): number } | null;
+};
+
+/** What libuv calls ENOTCONN. */
+const ENOTCONN = -107;
 
 function tcpAddress(hostname = "", port = 0): Address {
   return { transport: "tcp", hostname, port };
@@ -59,8 +67,24 @@ export class NodeTransport implements Transport {
     });
     socket.on("end", () => {
       this.#ended = true;
-      if (!this.#over) this.#events?.end();
+      if (this.#over) return;
+      if (this.#wasReset()) {
+        this.#error ??= cutError({ code: "ECONNRESET" }, this.remoteAddress);
+        this.#over = true;
+        socket.destroy();
+      } else this.#events?.end();
     });
+  }
+
+  /**
+   * Whether the end that was told is a reset in truth: libuv of Node 20 and
+   * 22 takes a RST right behind data for a FIN. The kernel knows no peer then.
+   */
+  #wasReset(): boolean {
+    if (this.#socket.writableEnded) return false;
+    const { _handle: handle } = this.#socket;
+    return typeof handle?.getpeername === "function" &&
+      handle.getpeername({}) === ENOTCONN;
   }
 
   get raw(): unknown {
@@ -106,10 +130,13 @@ export class NodeTransport implements Transport {
 
   write(bytes: Uint8Array): boolean {
     if (this.#over) return true;
-    this.#socket.write(bytes, this.#onWritten);
+    const socket = this.#socket;
+    // Broken already: its close is on the way, and more would only fail, too.
+    if (socket.destroyed || socket.errored != null) return false;
+    socket.write(bytes, this.#onWritten);
     // What the kernel took at once is gone from the stream by now.
     this.#blocked = this.unsent > 0;
-    return !this.#blocked;
+    return !this.#blocked && socket.errored == null;
   }
 
   readonly #onWritten = (): void => this.idled();

@@ -12,7 +12,18 @@ const SMALL_POOL = 512;
 const POOL = 32;
 
 const smallPool: Uint8Array[] = [];
+/**
+ * Bytes that may go to the kernel in one turn of the event loop. A sender
+ * whose peer keeps up would never let go of it otherwise: no timer would
+ * fire, and nobody else be served.
+ */
+const BURST = 1024 * 1024;
+
 const pool: Uint8Array[] = [];
+/** The next turn of the event loop, after what is due in this one. */
+const nextTurn: (callback: () => void) => unknown =
+  (globalThis as { setImmediate?: (callback: () => void) => unknown })
+    .setImmediate ?? setTimeout;
 const encoder = new TextEncoder();
 
 /**
@@ -37,10 +48,22 @@ export class Writer {
   #scheduled = false;
   #ending = false;
   #over = false;
+  readonly #onRoom: (() => void) | undefined;
+  #burst = 0;
+  #resting = false;
 
-  constructor(transport: Transport, highWaterMark: number) {
+  /**
+   * With `onRoom` the writer counts as full once it has had its share of the
+   * event loop, and `onRoom` tells that it may go on, as a drain does.
+   */
+  constructor(
+    transport: Transport,
+    highWaterMark: number,
+    onRoom?: () => void,
+  ) {
     this.#transport = transport;
     this.#highWaterMark = highWaterMark;
+    this.#onRoom = onRoom;
   }
 
   /** Bytes taken and not with the kernel yet. */
@@ -50,7 +73,7 @@ export class Writer {
 
   /** Whether to hold: `drained` will be called, and may have made room. */
   get full(): boolean {
-    return this.buffered >= this.#highWaterMark;
+    return this.buffered >= this.#highWaterMark || this.#burst >= BURST;
   }
 
   /** Whether the kernel has no room: what is written stays here. */
@@ -148,6 +171,14 @@ export class Writer {
   #add(size: number): void {
     this.#queued += size;
     if (this.#blocked) return;
+    if (this.#onRoom !== undefined) {
+      this.#burst += size;
+      // Early, so that who lets go of the event loop never has to wait.
+      if (this.#burst >= BURST / 2 && !this.#resting) {
+        this.#resting = true;
+        nextTurn(this.#onRested);
+      }
+    }
     // Once full it waits for a drain, and only a blocked kernel gives one.
     if (this.#queued >= this.#highWaterMark) this.flush();
     else if (!this.#scheduled) {
@@ -155,6 +186,13 @@ export class Writer {
       queueMicrotask(this.#onTurn);
     }
   }
+
+  readonly #onRested = (): void => {
+    const waited = this.#burst >= BURST;
+    this.#resting = false;
+    this.#burst = 0;
+    if (waited && !this.#over) this.#onRoom!();
+  };
 
   readonly #onTurn = (): void => {
     this.#scheduled = false;

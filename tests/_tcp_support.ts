@@ -194,7 +194,9 @@ export async function peerProcess(
   bytes: number,
   ending: "fin" | "rst" | "hold" = "fin",
   reading: "read" | "deaf" = "read",
-): Promise<{ port: number; seen: Promise<PeerReport>; kill(): void }> {
+): Promise<
+  { port: number; readonly seen: Promise<PeerReport>; kill(): void }
+> {
   const child = spawn(tool("node")!, [
     fileURLToPath(new URL("./_tcp_peer.mjs", import.meta.url)),
     String(side === "listen" ? 0 : side),
@@ -209,7 +211,9 @@ export async function peerProcess(
   await until(() => output.includes("\n"), "the peer's first line", 10_000);
   return {
     port: Number(output.split("\n")[0]),
-    seen: over.then(() => JSON.parse(output.split("\n")[1])),
+    get seen() {
+      return over.then(() => JSON.parse(output.split("\n")[1]));
+    },
     kill: () => void child.kill("SIGKILL"),
   };
 }
