@@ -5,6 +5,7 @@ import { NativeContext, NativeRequest, NativeServer } from "./_native.ts";
 import { refusal, refuseGiven } from "./_native.ts";
 import { exchangeKey } from "./_exchange.ts";
 import type { NativeExchange } from "./_exchange.ts";
+import { Outcome } from "./_outcome.ts";
 import { takeApart } from "./_response_parts.ts";
 import type { ServeConfig } from "./_serve_options.ts";
 import type { HttpServer } from "./types.ts";
@@ -134,7 +135,7 @@ class DenoHttpServer extends NativeServer {
     }
     if (!isStream(response)) return response;
     const { status, statusText, headers, body } = response;
-    exchange.streaming = true;
+    exchange.stream();
     const stream = new WatchedStream(this, exchange, body!);
     return new Response(stream.readable, { status, statusText, headers });
   }
@@ -283,14 +284,10 @@ class DenoRequest extends NativeRequest {
   readonly native: NativeExchange;
   readonly context: DenoContext;
   readonly info: DenoInfo;
-  /** Its response is a stream of which we know how it ends. */
-  streaming = false;
   #controller: AbortController | undefined;
   #gone = false;
-  #streamed: Promise<void> | undefined;
-  #settle:
-    | { resolve: () => void; reject: (error: unknown) => void }
-    | undefined;
+  #streaming = false;
+  #outcome: Outcome<void> | undefined;
 
   constructor(
     server: DenoHttpServer,
@@ -332,26 +329,31 @@ class DenoRequest extends NativeRequest {
 
   /** Deno says that a stream was delivered when it was cancelled, too. */
   get completed(): Promise<void> {
-    if (this.#streamed === undefined) {
-      const streamed = new Promise<void>((resolve, reject) => {
-        this.#settle = { resolve, reject };
-      });
-      streamed.catch(() => {});
-      this.#streamed = streamed;
-      this.info.completed.then(
-        () => this.streaming || this.#settle!.resolve(),
-        (error) => this.#settle!.reject(error),
-      );
+    if (this.#outcome === undefined) {
+      const outcome = this.#outcome = new Outcome<void>();
+      if (this.over) outcome.resolve();
+      else {
+        this.info.completed.then(
+          () => this.#streaming || outcome.resolve(),
+          (error) => outcome.reject(error),
+        );
+      }
     }
-    return this.#streamed;
+    return this.#outcome.promise;
+  }
+
+  /** Its response is a stream, of which we know how it ends. */
+  stream(): void {
+    this.#streaming = true;
+    this.#outcome ??= new Outcome<void>();
   }
 
   delivered(): void {
-    this.#settle?.resolve();
+    this.#outcome?.resolve();
   }
 
   undelivered(error: unknown): void {
-    this.#settle?.reject(error);
+    this.#outcome?.reject(error);
   }
 }
 

@@ -8,47 +8,11 @@ import { headersOf, makeRequest } from "./_request.ts";
 import type { RequestSource } from "./_request.ts";
 import { canonicalTarget } from "./_request_url.ts";
 import { RequestBody } from "./_request_body.ts";
+import { Outcome } from "./_outcome.ts";
 import { takeoverResponse } from "./_takeover.ts";
 import type { ServerContext } from "./types.ts";
 import type { WireConnection } from "./_wire_connection.ts";
 import type { ResponseStream } from "./_wire_stream.ts";
-
-/** A promise made when somebody asks for it, also after the fact. */
-class Outcome<T> {
-  #promise: Promise<T> | undefined;
-  #resolve: ((value: T) => void) | undefined;
-  #reject: ((error: unknown) => void) | undefined;
-  #settled: { value: T } | { error: unknown } | undefined;
-
-  get promise(): Promise<T> {
-    if (this.#promise === undefined) {
-      this.#promise = new Promise<T>((resolve, reject) => {
-        this.#resolve = resolve;
-        this.#reject = reject;
-      });
-      // Nobody has to listen.
-      this.#promise.catch(() => {});
-      if (this.#settled !== undefined) this.#settle();
-    }
-    return this.#promise;
-  }
-
-  resolve(value: T): void {
-    this.#settled ??= { value };
-    this.#settle();
-  }
-
-  reject(error: unknown): void {
-    this.#settled ??= { error };
-    this.#settle();
-  }
-
-  #settle(): void {
-    const settled = this.#settled!;
-    if ("error" in settled) this.#reject?.(settled.error);
-    else this.#resolve?.(settled.value);
-  }
-}
 
 /** One request and its response, as the wire engine knows them. */
 export class WireExchange implements RequestSource {

@@ -15,7 +15,7 @@ import {
   statusOf,
   withServer,
 } from "./_http_raw.ts";
-import { engines, runtime, until, within } from "./_support.ts";
+import { engines, until, within } from "./_support.ts";
 import { serve } from "../http/serve.ts";
 import { Response as LightResponse } from "../http/response.ts";
 import type { Handler, ServeOptions } from "../http/types.ts";
@@ -489,13 +489,4 @@ test("serve() refuses what it does not know or cannot honour", async () => {
       "handler",
     );
   }
-});
-
-test("serve() with engine native says on Node that there is none", async () => {
-  if (runtime !== "node") return;
-  await assertRejects(
-    () => serve(() => new Response(), { port: 0, engine: "native" }),
-    TypeError,
-    'engine: "wire"',
-  );
 });
