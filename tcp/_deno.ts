@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers";
 import { Ring } from "../streams/_ring.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
@@ -358,16 +359,23 @@ async function connect(options: DialOptions): Promise<Transport> {
     ? tcpAddress({ transport: "tcp", hostname, port })
     : { transport: "unix", path };
   signal?.throwIfAborted();
+  // Deno 2.9 loses a socket, for ever, that has connected as a timer aborts:
+  // from setImmediate, when such results have been told, it does not.
+  const attempt = new AbortController();
+  const giveUp = () => void setImmediate(() => attempt.abort());
+  signal?.addEventListener("abort", giveUp, { once: true });
   let conn: DenoConn;
   try {
     conn = await deno.connect(
       path === undefined
-        ? { hostname, port, signal }
-        : { transport: "unix", path, signal },
+        ? { hostname, port, signal: attempt.signal }
+        : { transport: "unix", path, signal: attempt.signal },
     );
   } catch (error) {
     signal?.throwIfAborted();
     throw connectError(error, address);
+  } finally {
+    signal?.removeEventListener("abort", giveUp);
   }
   if (signal?.aborted) {
     conn.close();

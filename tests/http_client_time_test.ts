@@ -276,6 +276,27 @@ describe("an aborted signal", () => {
       await until(() => client.stats().open === 0);
     }));
 
+  // Deno 2.9 loses sockets that connect in the turn of a timer that aborts.
+  test("leaves no socket behind, however close it is to connecting", () =>
+    withClient(
+      scripted(({ socket }) => socket.write(answer("hi"))),
+      async (client, server) => {
+        for (let round = 0; round < 40; round++) {
+          await Promise.all(Array.from({ length: 16 }, async () => {
+            const controller = new AbortController();
+            setTimeout(() => controller.abort("enough"), 0);
+            await client.get(server.url, {
+              signal: controller.signal,
+              headers: { connection: "close" },
+            }).text().catch(() => {});
+          }));
+        }
+        await until(() => client.stats().open === client.stats().idle);
+        await client.close();
+        await until(() => server.open === 0);
+      },
+    ));
+
   test("ends it while it waits in the queue, and no other", () =>
     withClient(
       scripted(async ({ socket, until }) => {
