@@ -1,7 +1,7 @@
 import { ClosedError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
-import { loadRuntime } from "../tcp/_load.ts";
+import { listen } from "../tcp/_listen.ts";
 import type { RuntimeServer } from "../tcp/_runtime.ts";
 import type { Transport } from "../tcp/_transport.ts";
 import type { ServerStats, TlsServerOptions } from "../tcp/types.ts";
@@ -19,6 +19,19 @@ const MAX_FIELDS = 256;
 /** Deadlines are looked at as often as this at most and at least, in ms. */
 const MIN_TICK = 10;
 const MAX_TICK = 500;
+
+/** This engine speaks HTTP/1.1: nothing else is agreed on (RFC 7301). */
+function onlyHttp1(tls: TlsServerOptions): TlsServerOptions {
+  const { alpn = ["http/1.1"] } = tls;
+  for (const protocol of alpn) {
+    if (protocol !== "http/1.1") {
+      throw new TypeError(
+        `Cannot serve: the wire engine does not speak this protocol: ${protocol}`,
+      );
+    }
+  }
+  return { ...tls, alpn };
+}
 
 const ignore = { data() {}, end() {}, drain() {}, close() {} };
 
@@ -66,21 +79,16 @@ export class WireServer implements HttpServer {
   /** Begins to listen; rejects when it cannot. */
   async listen(): Promise<void> {
     const { hostname, port, path, backlog, reusePort, tls } = this.config;
-    if (tls !== undefined) {
-      throw new TypeError(
-        'Cannot serve with tls: the wire engine has none yet, use engine: "native"',
-      );
-    }
-    const { listen } = await loadRuntime();
-    this.config.signal?.throwIfAborted();
     this.#listener = await listen({
       ...(path === undefined ? { hostname, port, reusePort } : { path }),
       backlog,
+      tls: tls && onlyHttp1(tls),
     }, {
       connection: (transport) => this.#accept(transport),
       error: (error) => this.#lose(error),
     });
-    this.#origins = new Origins("http", this.url.slice(0, -1));
+    const scheme = tls === undefined ? "http" : "https";
+    this.#origins = new Origins(scheme, this.url.slice(0, -1));
     this.#lifetime.start();
   }
 
@@ -131,7 +139,7 @@ export class WireServer implements HttpServer {
   }
 
   updateTls(options: TlsServerOptions): void {
-    this.#listener.updateTls(options);
+    this.#listener.updateTls(onlyHttp1(options));
   }
 
   ref(): void {

@@ -12,8 +12,7 @@ const pem = (name: string) =>
   readFileSync(new URL(`./certs/${name}`, import.meta.url), "utf8");
 const ca = pem("ca.pem");
 
-// The wire engine has no TLS yet.
-for (const engine of engines.filter((engine) => engine === "native")) {
+for (const engine of engines) {
   describe(`wss: to the ${engine} engine`, () => {
     const serving = async (fn: (url: string) => Promise<void>) => {
       const server = await serve(
