@@ -25,7 +25,14 @@ function commandArgs(
   limits: Limits,
 ): string[] {
   if (name === "deno") {
-    return ["test", "-A", "--no-check", `--junit-path=${report}`, file];
+    return [
+      "test",
+      "-A",
+      "--frozen",
+      "--no-check",
+      `--junit-path=${report}`,
+      file,
+    ];
   }
   if (name === "bun") {
     return [

@@ -18,7 +18,7 @@ export const engines: readonly ("wire" | "native")[] = runtime === "node"
 
 /** Arguments that make this runtime's binary run a program. */
 export const runArgs: readonly string[] = runtime === "deno"
-  ? ["run", "-A", "--no-lock"]
+  ? ["run", "-A", "--frozen"]
   : [];
 
 /** The promise, or an error once `ms` have passed: no test waits for ever. */

@@ -244,7 +244,7 @@ export async function runProgram(
   );
   const command = [
     on === runtime ? process.execPath : tool(binaries[on])!,
-    ...(on === "deno" ? ["run", "-A", "--no-lock", "--no-check"] : []),
+    ...(on === "deno" ? ["run", "-A", "--frozen", "--no-check"] : []),
     file,
   ];
   const { files } = options;
