@@ -11,13 +11,11 @@ import type { Fields, H1Events, RequestHead } from "./_h1_types.ts";
 import { dateLine, encodeHead, statusLine } from "./_h1_writer.ts";
 import { isUnsayableMethod } from "./_request.ts";
 import type { Outgoing } from "./_response_parts.ts";
-import { takeApart } from "./_response_parts.ts";
-import { takeoverOf } from "./_takeover.ts";
 import type { Takeover } from "./_takeover.ts";
+import { answerBare, callHandler, handlerFailed } from "./_wire_answer.ts";
 import { WireExchange } from "./_wire_exchange.ts";
-import { takeoverHead, writeWhole } from "./_wire_response.ts";
+import { takeoverHead } from "./_wire_response.ts";
 import type { WireServer } from "./_wire_server.ts";
-import { ResponseStream } from "./_wire_stream.ts";
 import { TakenTransport } from "./_wire_taken.ts";
 
 /** Bytes of the response that wait before its source is held. */
@@ -225,104 +223,12 @@ export class WireConnection implements TransportEvents {
 
   #call(exchange: WireExchange): void {
     this.#called = true;
-    const { handler, timeouts } = this.server.config;
-    let response: unknown;
-    try {
-      response = handler(exchange.request, exchange.context);
-    } catch (error) {
-      this.handlerFailed(exchange, error);
-      return;
-    }
-    if (isThenable(response)) {
-      if (timeouts.handler !== Infinity) {
-        exchange.deadline = this.server.after(timeouts.handler);
-      }
-      response.then(
-        (given) => this.#answer(exchange, given as Response),
-        (error) => this.handlerFailed(exchange, error),
-      );
-    } else {
-      this.#answer(exchange, response as Response);
-    }
-  }
-
-  #answer(exchange: WireExchange, response: Response): void {
-    try {
-      this.#send(exchange, response);
-    } catch (error) {
-      this.handlerFailed(exchange, error);
-    }
-  }
-
-  #send(exchange: WireExchange, response: Response): void {
-    const takeover = response?.status === 101 || exchange.method === "CONNECT"
-      ? takeoverOf(response)
-      : undefined;
-    if (exchange.answered) {
-      // The client is gone, or had an answer already.
-      if (takeover !== undefined) takeover.abandon(exchange.lost);
-      else response?.body?.cancel(exchange.lost).catch(() => {});
-      return;
-    }
-    const outgoing = takeApart(response);
-    if (takeover !== undefined) {
-      this.#beginTakeover(exchange, outgoing, takeover);
-      return;
-    }
-    if (outgoing.status < 200) {
-      throw new TypeError(
-        `Cannot send a response: ${outgoing.status} is only for an upgrade`,
-      );
-    }
-    const { body } = outgoing;
-    if (body === null || typeof body === "string" || isBytes(body)) {
-      writeWhole(exchange, outgoing, body);
-      this.responseOver(exchange);
-    } else {
-      exchange.stream = new ResponseStream(exchange, outgoing, body);
-      exchange.stream.start();
-    }
+    callHandler(exchange);
   }
 
   /** The handler gave no response that can be sent. */
   handlerFailed(exchange: WireExchange, error: unknown): void {
-    if (exchange.answered) {
-      if (!exchange.isKnown(error)) exchange.report(error);
-      return;
-    }
-    if (exchange.isKnown(error)) {
-      this.#bare(exchange, 500);
-      return;
-    }
-    const { onError } = this.server.config;
-    if (onError === undefined) {
-      this.#bare(exchange, 500);
-      return;
-    }
-    const failed = () => this.#bare(exchange, 500);
-    const send = (response: Response) => {
-      try {
-        this.#send(exchange, response);
-      } catch {
-        failed();
-      }
-    };
-    try {
-      const response = onError(error, exchange.request);
-      if (isThenable(response)) response.then(send, failed);
-      else send(response);
-    } catch {
-      failed();
-    }
-  }
-
-  /** A response of the engine's own: nothing but a status. */
-  #bare(exchange: WireExchange, status: number): void {
-    if (exchange.answered) return;
-    exchange.stream?.stop(undefined);
-    exchange.stream = undefined;
-    writeWhole(exchange, bareResponse(status), null);
-    this.responseOver(exchange);
+    handlerFailed(exchange, error);
   }
 
   /** The request, or what comes as one, breaks the rules or a limit. */
@@ -361,7 +267,7 @@ export class WireConnection implements TransportEvents {
     this.#called = true;
     this.#stopWaiting();
     exchange.breakOff(reason);
-    if (unanswered) this.#bare(exchange, status);
+    if (unanswered) answerBare(exchange, status);
     else if (exchange.finished) this.#leave();
     // Else the response goes on, and is the last one.
   }
@@ -559,7 +465,7 @@ export class WireConnection implements TransportEvents {
 
   // Takeovers.
 
-  #beginTakeover(
+  beginTakeover(
     exchange: WireExchange,
     outgoing: Outgoing,
     takeover: Takeover,
@@ -643,7 +549,7 @@ export class WireConnection implements TransportEvents {
       exchange.deadline = Infinity;
       if (!exchange.answered) {
         this.#last = true;
-        this.#bare(exchange, 503);
+        answerBare(exchange, 503);
         if (this.#over) return;
       }
     }
@@ -688,26 +594,4 @@ export class WireConnection implements TransportEvents {
       }
     }
   }
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && "then" in value;
-}
-
-function isBytes(value: unknown): value is Uint8Array {
-  return value instanceof Uint8Array;
-}
-
-function bareResponse(status: number): Outgoing {
-  return {
-    status,
-    reason: "",
-    body: null,
-    lines: "",
-    length: undefined,
-    close: false,
-    dated: false,
-    typed: false,
-    upgrade: false,
-  };
 }

@@ -1,0 +1,130 @@
+import type { Outgoing } from "./_response_parts.ts";
+import { takeApart } from "./_response_parts.ts";
+import { takeoverOf } from "./_takeover.ts";
+import type { WireExchange } from "./_wire_exchange.ts";
+import { writeWhole } from "./_wire_response.ts";
+import { ResponseStream } from "./_wire_stream.ts";
+
+/** Calls the handler and sends what it gives. */
+export function callHandler(exchange: WireExchange): void {
+  const { handler, timeouts } = exchange.connection.server.config;
+  let response: unknown;
+  try {
+    response = handler(exchange.request, exchange.context);
+  } catch (error) {
+    handlerFailed(exchange, error);
+    return;
+  }
+  if (isThenable(response)) {
+    if (timeouts.handler !== Infinity) {
+      exchange.deadline = exchange.connection.server.after(timeouts.handler);
+    }
+    response.then(
+      (given) => answer(exchange, given as Response),
+      (error) => handlerFailed(exchange, error),
+    );
+  } else {
+    answer(exchange, response as Response);
+  }
+}
+
+function answer(exchange: WireExchange, response: Response): void {
+  try {
+    send(exchange, response);
+  } catch (error) {
+    handlerFailed(exchange, error);
+  }
+}
+
+function send(exchange: WireExchange, response: Response): void {
+  const takeover = response?.status === 101 || exchange.method === "CONNECT"
+    ? takeoverOf(response)
+    : undefined;
+  if (exchange.answered) {
+    // The client is gone, or had an answer already.
+    if (takeover !== undefined) takeover.abandon(exchange.lost);
+    else response?.body?.cancel(exchange.lost).catch(() => {});
+    return;
+  }
+  const outgoing = takeApart(response);
+  if (takeover !== undefined) {
+    exchange.connection.beginTakeover(exchange, outgoing, takeover);
+    return;
+  }
+  if (outgoing.status < 200) {
+    throw new TypeError(
+      `Cannot send a response: ${outgoing.status} is only for an upgrade`,
+    );
+  }
+  const { body } = outgoing;
+  if (body === null || typeof body === "string" || isBytes(body)) {
+    writeWhole(exchange, outgoing, body);
+    exchange.connection.responseOver(exchange);
+  } else {
+    exchange.stream = new ResponseStream(exchange, outgoing, body);
+    exchange.stream.start();
+  }
+}
+
+/** The handler gave no response that can be sent. */
+export function handlerFailed(exchange: WireExchange, error: unknown): void {
+  if (exchange.answered) {
+    if (!exchange.isKnown(error)) exchange.report(error);
+    return;
+  }
+  if (exchange.isKnown(error)) {
+    answerBare(exchange, 500);
+    return;
+  }
+  const { onError } = exchange.connection.server.config;
+  if (onError === undefined) {
+    answerBare(exchange, 500);
+    return;
+  }
+  const failed = () => answerBare(exchange, 500);
+  const sendInstead = (response: Response) => {
+    try {
+      send(exchange, response);
+    } catch {
+      failed();
+    }
+  };
+  try {
+    const response = onError(error, exchange.request);
+    if (isThenable(response)) response.then(sendInstead, failed);
+    else sendInstead(response);
+  } catch {
+    failed();
+  }
+}
+
+/** A response of the engine's own: nothing but a status. */
+export function answerBare(exchange: WireExchange, status: number): void {
+  if (exchange.answered) return;
+  exchange.stream?.stop(undefined);
+  exchange.stream = undefined;
+  writeWhole(exchange, bareResponse(status), null);
+  exchange.connection.responseOver(exchange);
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && "then" in value;
+}
+
+function isBytes(value: unknown): value is Uint8Array {
+  return value instanceof Uint8Array;
+}
+
+function bareResponse(status: number): Outgoing {
+  return {
+    status,
+    reason: "",
+    body: null,
+    lines: "",
+    length: undefined,
+    close: false,
+    dated: false,
+    typed: false,
+    upgrade: false,
+  };
+}
