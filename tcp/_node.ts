@@ -2,6 +2,7 @@ import { lookup } from "node:dns/promises";
 import { lstat, unlink } from "node:fs/promises";
 import * as net from "node:net";
 import { dirname } from "node:path";
+import process from "node:process";
 import type { NetError } from "../streams/errors.ts";
 import type { Address, MaybePromise } from "../streams/types.ts";
 import { connectError, cutError, listenError } from "./_errors.ts";
@@ -193,11 +194,22 @@ export class NodeTransport implements Transport {
   }
 }
 
+/** Before 22.12 Node does not read the option, and says nothing. */
+function canReusePort(): boolean {
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  return major > 22 || (major === 22 && minor >= 12);
+}
+
 function listen(
   options: ListenOptions,
   events: ListenEvents,
 ): Promise<RuntimeServer> {
   const { hostname, port, path, backlog, reusePort } = options;
+  if (reusePort && !canReusePort()) {
+    return Promise.reject(
+      new TypeError("Cannot listen with reusePort: Node has it from 22.12 on"),
+    );
+  }
   const wanted: Address = path === undefined
     ? tcpAddress(hostname, port)
     : { transport: "unix", path };

@@ -1,3 +1,4 @@
+import process from "node:process";
 import { describe, test } from "node:test";
 import {
   existsSync,
@@ -373,7 +374,12 @@ describe("tcp.serve()", () => {
       assertEquals(readFileSync(path, "utf8"), "precious");
     }));
 
-  test("`reusePort` lets two servers share a port", async () => {
+  test("`reusePort` lets two servers share a port, or is refused", async () => {
+    if (process.versions.node.startsWith("20.")) {
+      const wanted = { ...LOCAL, reusePort: true };
+      await assertRejects(() => serve(echo, wanted), TypeError, "from 22.12");
+      return;
+    }
     const first = await serve(echo, { ...LOCAL, reusePort: true });
     try {
       const second = await serve(echo, {
