@@ -45,9 +45,17 @@ export type Handler = (
 
 /** Where and how to serve HTTP. */
 export interface ServeOptions {
-  /** Port; `0` takes any free one. @default {8000} */
+  /**
+   * Port; `0` takes any free one.
+   *
+   * @default {8000}
+   */
   port?: number;
-  /** Address to listen on. @default {"0.0.0.0"} */
+  /**
+   * Address to listen on.
+   *
+   * @default {"0.0.0.0"}
+   */
   hostname?: string;
   /** Path of a Unix socket, in place of hostname and port. */
   path?: string;

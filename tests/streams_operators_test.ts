@@ -22,7 +22,6 @@ import {
   Channel,
   concat,
   connect,
-  consume,
   dedupe,
   drop,
   every,
