@@ -196,7 +196,7 @@ test("timeouts of 0 are off", async () => {
 test("a client that takes its time to read is not idle", async () => {
   const size = 24 * 1024 * 1024;
   await withServer(() => new Response(new Uint8Array(size)), {
-    timeouts: { idle: 150 },
+    timeouts: { idle: 800 },
   }, async (server) => {
     const client = await rawClient(server);
     client.send(get());
@@ -206,7 +206,7 @@ test("a client that takes its time to read is not idle", async () => {
     client.socket.on("data", (chunk: Uint8Array) => length += chunk.length);
     for (let i = 0; i < 6; i++) {
       client.socket.pause();
-      await new Promise((resolve) => setTimeout(resolve, 60));
+      await new Promise((resolve) => setTimeout(resolve, 250));
       client.socket.resume();
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
