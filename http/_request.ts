@@ -204,7 +204,7 @@ function realOf(request: LightRequest): Request {
         `Cannot copy the request: no Request of this runtime can have its method: ${source.method}`,
       );
     }
-    real = new Native(source.url, initOf(source, own, source.signal));
+    real = new Native(source.url, initOf(source, own));
     if (source.body?.used) void real.text();
     request[realKey] = real;
   } else if (own !== undefined && own !== real.headers) {
@@ -213,26 +213,24 @@ function realOf(request: LightRequest): Request {
   return real;
 }
 
+/** What a real request is to be made of, with the body or without. */
 function initOf(
   source: RequestSource,
   headers: Headers | undefined,
-  signal: AbortSignal | undefined,
 ): RequestInit {
-  const { method, fields, body } = source;
-  const init: RequestInitWithDuplex = {
+  const { method, fields, body, signal } = source;
+  return {
     method,
     headers: headers ?? headersOf(fields),
+    signal,
+    ...(body === undefined ? {} : body.used ? { body: "" } : bodyOf(body)),
   };
-  if (signal !== undefined) init.signal = signal;
-  if (body === undefined) return init;
-  if (body.used) init.body = "";
-  else {
-    const whole = body.takeWhole();
-    init.body = (whole as Uint8Array<ArrayBuffer> | undefined) ??
-      body.stream() as ReadableStream<Uint8Array<ArrayBuffer>>;
-    init.duplex = "half";
-  }
-  return init;
+}
+
+/** The body as it is handed over: whole when it has come, else a stream. */
+function bodyOf(body: RequestBody): RequestInitWithDuplex {
+  const content = body.takeWhole() ?? body.stream();
+  return { body: content as BodyInit, duplex: "half" };
 }
 
 /** What a handler did to the headers it saw holds for the copy too. */
@@ -277,38 +275,50 @@ Object.defineProperty(LightRequest.prototype, "constructor", {
 });
 
 /**
- * A real request, for runtimes that recognise no other. Its signal is made
- * when asked for: following one costs more than all the rest of it.
+ * What a real request has besides, on runtimes that recognise no other. Its
+ * signal is made when asked for: following one costs more than all the rest.
  */
-class ServerRequest extends Native {
-  declare [exchangeKey]: RequestSource;
-
-  constructor(source: RequestSource) {
-    super(source.url, initOf(source, undefined, undefined));
-    this[exchangeKey] = source;
-  }
-}
-
-Object.defineProperties(ServerRequest.prototype, {
+const served = Object.create(Native.prototype, {
   signal: {
     configurable: true,
-    get(this: ServerRequest): AbortSignal {
+    get(this: ServedRequest): AbortSignal {
       return this[exchangeKey].signal;
     },
   },
   clone: {
     configurable: true,
-    value(this: ServerRequest): Request {
+    value(this: ServedRequest): Request {
       const copy = Native.prototype.clone.call(this);
       return new Native(copy, { signal: this.signal });
     },
   },
-  constructor: { configurable: true, value: Native },
 });
+
+interface ServedRequest extends Request {
+  [exchangeKey]: RequestSource;
+}
+
+function real(source: RequestSource): Request {
+  const { method, url, fields, body } = source;
+  // A GET needs no init, and appending is the cheapest way to fill headers.
+  const request = new Native(
+    url,
+    method === "GET" ? undefined : body === undefined ? { method } : {
+      method,
+      ...bodyOf(body),
+    },
+  ) as ServedRequest;
+  request[exchangeKey] = source;
+  Object.setPrototypeOf(request, served);
+  const { headers } = request;
+  for (let i = 0; i < fields.length; i += 2) {
+    headers.append(fields[i], fields[i + 1]);
+  }
+  return request;
+}
 
 const light = (source: RequestSource): Request =>
   new LightRequest(source) as unknown as Request;
-const real = (source: RequestSource): Request => new ServerRequest(source);
 
 let make: ((source: RequestSource) => Request) | undefined;
 

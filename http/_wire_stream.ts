@@ -107,13 +107,13 @@ export class ResponseStream {
       return;
     }
     this.#read();
-    this.#hop(HOPS);
-  }
-
-  #hop(left: number): void {
-    if (this.#committed || this.#over) return;
-    if (left === 0) this.#commit();
-    else queueMicrotask(() => this.#hop(left - 1));
+    let left = HOPS;
+    const hop = () => {
+      if (this.#committed || this.#over) return;
+      if (left-- === 0) this.#commit();
+      else queueMicrotask(hop);
+    };
+    queueMicrotask(hop);
   }
 
   #read(): void {
@@ -145,14 +145,12 @@ export class ResponseStream {
       this.#goBytes >= GO_BYTES || ++this.#goChunks >= GO_CHUNKS
     ) {
       this.#goBytes = this.#goChunks = 0;
-      later(this.#goOn);
+      later(() => {
+        if (!this.#over) this.#read();
+      });
     } else {
       this.#read();
     }
-  };
-
-  readonly #goOn = (): void => {
-    if (!this.#over) this.#read();
   };
 
   #take(chunk: Uint8Array): boolean {
