@@ -210,7 +210,7 @@ class TlsTransport extends NodeTransport {
   }
 }
 
-const globals = globalThis as { Deno?: unknown };
+const globals = globalThis as { Deno?: unknown; Bun?: unknown };
 
 /** What node:tls runs over: the socket itself where its TLS can pause. */
 function streamOf(transport: Transport): Socket | TransportStream {
@@ -485,8 +485,11 @@ export async function listenTls(
 ): Promise<RuntimeServer> {
   const acceptor = new TlsAcceptor(tlsOptions);
   const shaking = new Set<Transport>();
-  // node:tls takes sockets of node:net as they are, but on Deno.
-  const { listen } = globals.Deno === undefined ? runtime : plain;
+  // node:tls takes sockets of node:net as they are, but on Deno; and Bun's
+  // node:net passes reusePort over.
+  const direct = globals.Deno === undefined &&
+    !(globals.Bun !== undefined && options.reusePort);
+  const { listen } = direct ? runtime : plain;
   const server = await listen(options, {
     connection(below) {
       shaking.add(below);

@@ -20,7 +20,7 @@ export interface TlsServerOptions {
 
 /** What a TLS client trusts and shows. All certificates are PEM. */
 export interface TlsClientOptions {
-  /** Authorities to trust besides none. @default the runtime's own list */
+  /** Authorities to trust, and no others. @default the runtime's own list */
   ca?: string | string[];
   /** Certificate to show, when the server asks. */
   cert?: string;
@@ -34,7 +34,14 @@ export interface TlsClientOptions {
   alpn?: string[];
 }
 
-/** A TCP, TLS or Unix-socket connection: a duplex of bytes. */
+/**
+ * A TCP, TLS or Unix-socket connection: a duplex of bytes.
+ *
+ * Once `send` has given its result, or its promise has settled, the buffer is
+ * the sender's again: messages of up to 16 KiB are copied, and the result of a
+ * larger one waits for the kernel. Chunks that are received are the
+ * receiver's.
+ */
 export interface Connection extends Duplex<Uint8Array, Bytes> {
   /** The other end. */
   readonly remoteAddress: Address;
@@ -56,9 +63,17 @@ export interface Connection extends Duplex<Uint8Array, Bytes> {
   read(n: number, options?: Wait): Promise<Uint8Array | undefined>;
   /** Half-close: FIN after what is queued. Reading goes on. */
   closeWrite(): Promise<void>;
-  /** Flushes, says FIN, waits for the peer's (bounded), then ends. */
+  /**
+   * Flushes, says FIN, waits for the peer's FIN, then ends. What still comes
+   * can be received by who goes on receiving; it is dropped otherwise, so that
+   * the peer can finish. Past the timeout (ms) it is destroyed, with a
+   * `TimeoutError` in `closed`. @default 15 s
+   */
   close(options?: { timeout?: number }): Promise<void>;
-  /** Ends it with a RST. */
+  /**
+   * Ends it with a RST: the peer gets an error, not an end. Deno's native
+   * sockets cannot send one, the peer gets an end there.
+   */
   reset(): void;
 }
 

@@ -2,6 +2,7 @@ import { describe, test } from "node:test";
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import * as net from "node:net";
+import process from "node:process";
 import * as nodeTls from "node:tls";
 import {
   assert,
@@ -650,6 +651,22 @@ describe("TLS", () => {
       } finally {
         await kit.close();
       }
+    }
+  });
+
+  test("`reusePort` holds with TLS, too", async () => {
+    // Refused there: `tcp_server_test.ts` has it.
+    if (process.versions.node.startsWith("20.")) return;
+    const first = await rig({}, { reusePort: true });
+    const second = await rig({}, { reusePort: true, port: first.port });
+    await first.close();
+    try {
+      const connection = await second.connect({ ca });
+      await connection.send("x");
+      assertEquals(text(await within(connection.read(1))), "x");
+      connection.destroy();
+    } finally {
+      await second.close();
     }
   });
 
