@@ -1,9 +1,10 @@
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { assertEquals, assertStrictEquals } from "./assert.ts";
 import { HOST, portOf, scene, take, text } from "./_udp_support.ts";
-import { needs, runtime, tool, within } from "./_support.ts";
+import { needs, runArgs, runtime, tool, within } from "./_support.ts";
 
 interface Program {
   /** What it has printed so far, once that contains the text. */
@@ -105,6 +106,28 @@ scene("bind() with ttl sends with so many hops left", async (s) => {
     await socat.end();
   }
 }, { skip: needs("socat") });
+
+test("udp needs nothing else to be loaded, and lets the program end", async () => {
+  const script = fileURLToPath(new URL("./_udp_alone.ts", import.meta.url));
+  const flags = process.env.UDP_UNSTABLE === "1" ? ["--unstable-net"] : [];
+  const child = spawn(process.execPath, [...runArgs, ...flags, script]);
+  let output = "";
+  child.stdout.on("data", (chunk) => output += chunk);
+  child.stderr.on("data", (chunk) => output += chunk);
+  try {
+    const code = await within(
+      new Promise((resolve) => child.once("exit", resolve)),
+      15_000,
+      "The program",
+    );
+    assertEquals([output.trim(), code], [
+      "to undefined|to 127.0.0.1|by name|EACCES|ENOTFOUND|EADDRINUSE",
+      0,
+    ]);
+  } finally {
+    child.kill();
+  }
+});
 
 // The flag is Deno's; elsewhere there is nothing to skip.
 const onDeno = runtime === "deno" ? test : () => {};

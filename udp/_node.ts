@@ -179,17 +179,20 @@ interface DgramTraits {
   quiet: boolean;
 }
 
-/** Opens a socket of `node:dgram`, for the other runtimes too. */
+/**
+ * Opens a socket of `node:dgram`, for the other runtimes too. `node:process`
+ * comes first: without it Deno never runs what the others leave to the next
+ * tick, such as most callbacks.
+ */
 export async function openDgram(
   options: OpenOptions,
   events: SocketEvents,
   { connect, quiet }: DgramTraits,
 ): Promise<RuntimeSocket> {
-  const { createSocket } = await import(
-    "node:dgram"
-  ) as unknown as DgramModule;
+  await import("node:process");
+  const dgram = await import("node:dgram") as unknown as DgramModule;
   const { family, hostname, port, remote } = options;
-  const socket = createSocket({
+  const socket = dgram.createSocket({
     type: family === 4 ? "udp4" : "udp6",
     reuseAddr: options.reuseAddress,
     // Only addresses come here: without this every send would wait a turn.
@@ -263,6 +266,7 @@ function own(data: Uint8Array): Uint8Array {
 
 /** Looks a name up the way the system does, `/etc/hosts` included. */
 export async function lookup(name: string, family: 4 | 6): Promise<string> {
+  await import("node:process");
   const dns = await import("node:dns");
   return new Promise((resolve, reject) => {
     dns.lookup(name, { family }, (cause, address) => {
