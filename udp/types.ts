@@ -79,7 +79,8 @@ export interface BindOptions {
   /**
    * Told of datagrams that were accepted and then lost on the way as far as
    * the system says so, e.g. `ECONNREFUSED` because nobody listens at the
-   * `remote`, or `ENETUNREACH`. The socket lives on.
+   * `remote`, or `ENETUNREACH`. The socket lives on. Deno is not told who
+   * refuses: there `ECONNREFUSED` never comes.
    */
   onError?: (error: NetError) => void;
 }
