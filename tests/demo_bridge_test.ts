@@ -225,8 +225,9 @@ describe("examples/bridge", () => {
     await bridge.publish("said before");
     const page = await pageEar(bridge);
     const hello = JSON.parse(page.heard.split("}{")[0]);
-    assertEquals(hello.here.tcp, 1);
-    assertEquals(hello.here.ws, 1);
+    // Those of the test before may be on their way out still.
+    assert(hello.here.tcp >= 1);
+    assert(hello.here.ws >= 1);
     assertEquals(hello.messages.at(-1).text, "said before");
     await terminal.close();
     await page.hears('"here":{"tcp":0');
