@@ -3,7 +3,7 @@ import { listenError } from "../tcp/_errors.ts";
 import { standardOf } from "./_client_response.ts";
 import type { NativeExchange, NativeSocketEvents } from "./_exchange.ts";
 import { isThenable, NativeContext, NativeRequest } from "./_native.ts";
-import { NativeServer, refusal, refuseGiven } from "./_native.ts";
+import { NativeServer, refusal, refuseGiven, refuseTls } from "./_native.ts";
 import type { ServeConfig } from "./_serve_options.ts";
 import { takeoverOf } from "./_takeover.ts";
 import type { HttpServer } from "./types.ts";
@@ -53,6 +53,7 @@ const MAX_BUFFERED = 256 * 1024 * 1024;
 // deno-lint-ignore require-await
 export async function serveNative(config: ServeConfig): Promise<HttpServer> {
   refuseGiven(config, CANNOT, "Bun");
+  refuseTls(config, ["alpn", "sni"], "Bun");
   if (config.backlog !== undefined) throw refusal("serve with backlog", "Bun");
   const { idle } = config.timeouts;
   if (idle !== Infinity && idle > MAX_IDLE * 1000) {

@@ -2,7 +2,7 @@ import { SizeLimitError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
 import { listenError } from "../tcp/_errors.ts";
 import { NativeContext, NativeRequest, NativeServer } from "./_native.ts";
-import { refusal, refuseGiven } from "./_native.ts";
+import { refusal, refuseGiven, refuseTls } from "./_native.ts";
 import { exchangeKey } from "./_exchange.ts";
 import type { NativeExchange } from "./_exchange.ts";
 import { Outcome } from "./_outcome.ts";
@@ -70,9 +70,7 @@ export async function serveNative(config: ServeConfig): Promise<HttpServer> {
       'Cannot serve with reusePort: Deno wants --unstable-net, or engine: "wire"',
     );
   }
-  if (config.tls !== undefined && config.tls.clientAuth !== undefined) {
-    throw refusal("ask for client certificates", "Deno");
-  }
+  refuseTls(config, ["alpn", "ca", "clientAuth", "sni"], "Deno");
   return new DenoHttpServer(config);
 }
 

@@ -30,6 +30,18 @@ export function refuseGiven(
   }
 }
 
+/** The same for the particulars of TLS. */
+export function refuseTls(
+  config: ServeConfig,
+  names: readonly string[],
+  runtime: string,
+): void {
+  for (const name of names) {
+    const value = (config.tls as Record<string, unknown> | undefined)?.[name];
+    if (value !== undefined) throw refusal(`serve with tls.${name}`, runtime);
+  }
+}
+
 /** A handler's promise that is not settled yet. */
 class Pending {
   readonly server: NativeServer;

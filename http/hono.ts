@@ -32,6 +32,24 @@ import { upgrade } from "../ws/upgrade.ts";
 import { exchangeOf } from "./_exchange.ts";
 import type { ServerContext } from "./types.ts";
 
+export * from "../streams/errors.ts";
+export type {
+  Address,
+  CloseInfo,
+  Duplex,
+  MaybePromise,
+  Sink,
+  Source,
+  Wait,
+} from "../streams/types.ts";
+export type {
+  Message,
+  Socket,
+  SocketOptions,
+  UpgradeOptions,
+  WebSocketCloseInfo,
+} from "../ws/types.ts";
+
 const CONNECTING = 0;
 const OPEN = 1;
 const CLOSING = 2;
@@ -74,61 +92,66 @@ function errorEvent(error: Error): Event {
  * );
  * ```
  */
-export const upgradeWebSocket: UpgradeWebSocket<Socket, UpgradeOptions> =
-  defineWebSocketHelper<Socket, UpgradeOptions>((c, events, options) => {
-    const request = c.req.raw;
-    if (!isUpgrade(request)) return;
-    let state: WSReadyState = CONNECTING;
-    let context: WSContext<Socket>;
-    const open = (socket: Socket): void => {
-      state = OPEN;
-      context = new WSContext<Socket>({
-        raw: socket,
-        url: socket.url,
-        protocol: socket.protocol,
-        get readyState() {
-          return state;
-        },
-        send(data) {
-          const sent = socket.send(
-            data instanceof ArrayBuffer ? new Uint8Array(data) : data,
-          );
-          // Who wants to wait uses `raw`.
-          if (sent instanceof Promise) sent.catch(() => {});
-        },
-        close(code, reason) {
-          if (state === OPEN) state = CLOSING;
-          socket.close(code, reason).catch(() => {});
-        },
-      });
-    };
-    return upgrade(request, {
-      open(socket) {
-        open(socket);
-        return events.onOpen?.(new Event("open"), context);
+export const upgradeWebSocket: UpgradeWebSocket<
+  Socket,
+  UpgradeOptions
+> = defineWebSocketHelper<
+  Socket,
+  UpgradeOptions
+>((c, events, options) => {
+  const request = c.req.raw;
+  if (!isUpgrade(request)) return;
+  let state: WSReadyState = CONNECTING;
+  let context: WSContext<Socket>;
+  const open = (socket: Socket): void => {
+    state = OPEN;
+    context = new WSContext<Socket>({
+      raw: socket,
+      url: socket.url,
+      protocol: socket.protocol,
+      get readyState() {
+        return state;
       },
-      message(_, data) {
-        const given = typeof data === "string"
-          ? data
-          : data.slice().buffer as ArrayBuffer;
-        return events.onMessage?.(
-          new MessageEvent("message", { data: given }),
-          context,
+      send(data) {
+        const sent = socket.send(
+          data instanceof ArrayBuffer ? new Uint8Array(data) : data,
         );
+        // Who wants to wait uses `raw`.
+        if (sent instanceof Promise) sent.catch(() => {});
       },
-      error(_, error) {
-        state = CLOSED;
-        return events.onError?.(errorEvent(error), context);
+      close(code, reason) {
+        if (state === OPEN) state = CLOSING;
+        socket.close(code, reason).catch(() => {});
       },
-      close(_, { code, reason, clean }) {
-        state = CLOSED;
-        return events.onClose?.(
-          closeEvent({ code, reason, wasClean: clean }),
-          context,
-        );
-      },
-    }, options);
-  });
+    });
+  };
+  return upgrade(request, {
+    open(socket) {
+      open(socket);
+      return events.onOpen?.(new Event("open"), context);
+    },
+    message(_, data) {
+      const given = typeof data === "string"
+        ? data
+        : data.slice().buffer as ArrayBuffer;
+      return events.onMessage?.(
+        new MessageEvent("message", { data: given }),
+        context,
+      );
+    },
+    error(_, error) {
+      state = CLOSED;
+      return events.onError?.(errorEvent(error), context);
+    },
+    close(_, { code, reason, clean }) {
+      state = CLOSED;
+      return events.onClose?.(
+        closeEvent({ code, reason, wasClean: clean }),
+        context,
+      );
+    },
+  }, options);
+});
 
 /**
  * Hono's connection info: who is at the other end.

@@ -23,8 +23,20 @@ export type {
   ServerContext,
 } from "./types.ts";
 export type {
+  Address,
+  Bytes,
+  CloseInfo,
+  Duplex,
+  MaybePromise,
+  Sink,
+  Source,
+  Wait,
+} from "../streams/types.ts";
+export type {
+  Connection,
   Server,
   ServerStats,
   TlsClientOptions,
+  TlsInfo,
   TlsServerOptions,
 } from "../tcp/types.ts";

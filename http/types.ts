@@ -6,7 +6,10 @@ import type {
   TlsServerOptions,
 } from "../tcp/types.ts";
 
-/** What is known of a request besides the `Request`. */
+/**
+ * What is known of a request besides the `Request`. What a native engine
+ * cannot tell it refuses with a TypeError: see `ServeOptions.engine`.
+ */
 export interface ServerContext {
   /** The other end of the connection. */
   readonly remoteAddress: Address;
@@ -28,7 +31,11 @@ export interface ServerContext {
   waitUntil(task: Promise<unknown>): void;
   /** Sends an informational response, e.g. 103 early hints (RFC 8297). */
   inform(status: 102 | 103, headers?: HeadersInit): void;
-  /** A response that turns the connection into a tunnel (CONNECT, Upgrade). */
+  /**
+   * A response that turns the connection into a tunnel: after CONNECT with
+   * 200, after a request with `Upgrade` with 101. The handler's lifetime is
+   * the connection's. For the one it was made for, and to be returned.
+   */
   tunnel(
     handler: (connection: Connection) => unknown,
     init?: ResponseInit,
@@ -37,7 +44,12 @@ export interface ServerContext {
   readonly raw: unknown;
 }
 
-/** Answers a request. */
+/**
+ * Answers a request, which is a `Request` for every use. Its `signal` aborts
+ * when the client is gone. A client that has only half-closed looks the same:
+ * then too it aborts, and a response is sent all the same. `GET` and `HEAD`
+ * have no body, as the standard says.
+ */
 export type Handler = (
   request: Request,
   context: ServerContext,
@@ -65,35 +77,79 @@ export interface ServeOptions {
   backlog?: number;
   /** Closes the server, gracefully, when it aborts. */
   signal?: AbortSignal;
-  /** Serves HTTPS. */
+  /** Serves HTTPS. HTTP/1.1 is agreed on, and nothing else. */
   tls?: TlsServerOptions;
-  /** `"wire"`: our codecs over tcp. `"native"`: the runtime's server. @default {"wire"} */
+  /**
+   * `"wire"`: our own codec over tcp, the same on every runtime. `"native"`:
+   * `Deno.serve` or `Bun.serve`, with the gaps of this table; what they
+   * cannot do is refused with an error when it is asked for. Node has none.
+   *
+   * | | wire | native on Deno | native on Bun |
+   * |---|---|---|---|
+   * | `limits.header`, `limits.target`, `limits.connections` | yes | error; 64 KiB, 400 | error; 16 KiB, 431 |
+   * | `limits.body` | yes, 413 | yes, 413; a chunked body that is longer fails its reader | yes, 413 |
+   * | `timeouts.header`, `timeouts.body` | yes, 408 | error; none | error; `timeouts.idle` counts |
+   * | `timeouts.idle` | yes | error; none | yes, whole seconds, up to 255; also ends a response that is silent for so long, unless it is `text/event-stream` |
+   * | `timeouts.handler` | yes, 503 | yes, 503 | yes, 503 |
+   * | `backlog`, `reusePort` | yes | `reusePort` wants `--unstable-net` | `backlog`: error |
+   * | `tls` | yes | one certificate; with `alpn`, `ca`, `clientAuth`, `sni`: error; h2 is always offered | with `alpn` or `sni`: error |
+   * | HTTP/2 | no | always on, also without TLS | no |
+   * | `stats()`, `updateTls()` | yes | error | error |
+   * | pipelining | in order | in order | the connection is cut |
+   * | methods that are not well known | yes | yes | the connection is cut |
+   * | `100 Continue` | when the handler reads | at once | at once |
+   * | `context.localAddress` | the connection's | the server's | the server's |
+   * | `context.protocol` | yes | error, but for requests that only HTTP/1.1 has | always `"http/1.1"` |
+   * | `context.completed` | yes | yes; bodies that are not streams count when they are handed over | error |
+   * | `context.trailers`, `inform()`, `tunnel()`, `tls` | yes | error | error |
+   * | `request.signal` | yes | yes; not on a body that is cut off, and copies of the request abort after every response; Deno prints a warning, once | yes |
+   * | body of a copy of the request, `redirect` | as the standard says | `redirect` is `undefined` | as the standard says |
+   * | strictness | RFC 9112 | bare LF taken | two Hosts taken |
+   * | a client that half-closes is answered | yes | no | no |
+   * | `close()` at its timeout | all destroyed | handlers answered with 503, streams cut; uploads and idle WebSockets left to Deno | all destroyed |
+   *
+   * @default {"wire"}
+   */
   engine?: "wire" | "native";
   /** Bounds on what a client may send. */
   limits?: {
-    /** Bytes of a request's body. @default 128 MiB */
+    /** Bytes of a request's body; 413 past it. @default {134217728} */
     body?: number;
-    /** Bytes of a header block. @default 16 KiB */
+    /** Bytes of a header block; 431 past it. @default {16384} */
     header?: number;
-    /** Bytes of a request target. @default 8 KiB */
+    /** Bytes of a request target; 414 past it. @default {8192} */
     target?: number;
-    /** Connections open at a time. @default no limit */
+    /** Connections open at a time; one more is closed. @default {Infinity} */
     connections?: number;
   };
-  /** Milliseconds for each phase. */
+  /** Milliseconds for each phase; 0 is for ever. */
   timeouts?: {
-    /** From the first byte of a request to the end of its head. @default 10 s */
+    /**
+     * From the first byte of a request to the end of its head; 408 past it.
+     *
+     * @default {10000}
+     */
     header?: number;
-    /** Between two chunks of a body. @default 60 s */
+    /**
+     * Between two chunks of a request's body, while the handler waits for
+     * them; 408 past it.
+     *
+     * @default {60000}
+     */
     body?: number;
-    /** Between two requests on a connection. @default 75 s */
+    /** Between two requests on a connection. @default {75000} */
     idle?: number;
-    /** For the handler to answer; 503 past it. @default no limit */
+    /** For the handler to answer; 503 past it. @default {Infinity} */
     handler?: number;
   };
   /** Told the address as soon as it listens. */
   onListen?(address: Address): void;
-  /** Makes the answer for a handler that threw. @default a bare 500 */
+  /**
+   * Makes the answer for a handler that threw, or gave what cannot be sent;
+   * by default that is a bare 500. Also told of what no answer can be made
+   * for: a response body that broke, a task of `waitUntil` that rejected, a
+   * tunnel's handler that threw.
+   */
   onError?(error: unknown, request: Request): MaybePromise<Response>;
 }
 

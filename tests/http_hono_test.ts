@@ -1,5 +1,7 @@
 import { test } from "node:test";
 import { Hono } from "hono";
+import type { GetConnInfo } from "hono/conninfo";
+import type { UpgradeWebSocket } from "hono/ws";
 import { cors } from "hono/cors";
 import { stream, streamSSE } from "hono/streaming";
 import { assert, assertEquals, assertThrows } from "./assert.ts";
@@ -7,6 +9,12 @@ import { exchange, get, statusOf, withServer } from "./_http_raw.ts";
 import { engines, until, within } from "./_support.ts";
 import { getConnInfo, upgradeWebSocket } from "../http/hono.ts";
 import { connect } from "../ws/connect.ts";
+import type { Socket, UpgradeOptions } from "../ws/types.ts";
+
+// They have the very shapes of Hono's own helpers.
+const _getConnInfo: GetConnInfo = getConnInfo;
+const _upgradeWebSocket: UpgradeWebSocket<Socket, UpgradeOptions> =
+  upgradeWebSocket;
 
 function makeApp() {
   const seen: string[] = [];
