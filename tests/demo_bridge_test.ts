@@ -224,7 +224,9 @@ describe("examples/bridge", () => {
     const terminal = await tcpEar(bridge);
     await bridge.publish("said before");
     const page = await pageEar(bridge);
-    const hello = JSON.parse(page.heard.split("}{")[0]);
+    // Another message may stand right behind it by now.
+    const end = page.heard.indexOf("}{") + 1;
+    const hello = JSON.parse(end > 0 ? page.heard.slice(0, end) : page.heard);
     // Those of the test before may be on their way out still.
     assert(hello.here.tcp >= 1);
     assert(hello.here.ws >= 1);

@@ -130,12 +130,12 @@ test("timeouts.body does not count while the handler holds the client", async ()
         if (done) break;
         size += value.byteLength;
         if (waits++ < 3) {
-          await new Promise((resolve) => setTimeout(resolve, 120));
+          await new Promise((resolve) => setTimeout(resolve, 800));
         }
       }
       return new Response(`${size}`);
     },
-    { timeouts: { body: 60 } },
+    { timeouts: { body: 400 } },
     async (server) => {
       const size = 8 * 1024 * 1024;
       const response = await fetch(server.url, {
@@ -208,7 +208,9 @@ test("a client that takes its time to read is not idle", async () => {
       client.socket.pause();
       await new Promise((resolve) => setTimeout(resolve, 250));
       client.socket.resume();
-      await new Promise((resolve) => setTimeout(resolve, 2));
+      // Enough for the kernel to tell the server of room.
+      const enough = Math.min(length + 2 ** 21, size - 2 ** 20);
+      await until(() => length >= enough, "Two more MiB");
     }
     await client.untilEnd();
     assert(length + client.text.length > size, `${length}`);
