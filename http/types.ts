@@ -81,32 +81,9 @@ export interface ServeOptions {
   tls?: TlsServerOptions;
   /**
    * `"wire"`: our own codec over tcp, the same on every runtime. `"native"`:
-   * `Deno.serve` or `Bun.serve`, with the gaps of this table; what they
-   * cannot do is refused with an error when it is asked for. Node has none.
-   *
-   * | | wire | native on Deno | native on Bun |
-   * |---|---|---|---|
-   * | `limits.header`, `limits.target`, `limits.connections` | yes | error; 64 KiB, 400 | error; 16 KiB, 431 |
-   * | `limits.body` | yes, 413 | yes, 413; a chunked body that is longer fails its reader | yes, 413 |
-   * | `timeouts.header`, `timeouts.body` | yes, 408 | error; none | error; `timeouts.idle` counts |
-   * | `timeouts.idle` | yes | error; none | yes, whole seconds, up to 255; also ends a response that is silent for so long, unless it is `text/event-stream` |
-   * | `timeouts.handler` | yes, 503 | yes, 503 | yes, 503 |
-   * | `backlog`, `reusePort` | yes | `reusePort` wants `--unstable-net` | `backlog`: error |
-   * | `tls` | yes | one certificate; with `alpn`, `ca`, `clientAuth`, `sni`: error; h2 is always offered | with `alpn` or `sni`: error |
-   * | HTTP/2 | no | always on, also without TLS | no |
-   * | `stats()`, `updateTls()` | yes | error | error |
-   * | pipelining | in order | in order | the connection is cut |
-   * | methods that are not well known | yes | yes | the connection is cut |
-   * | `100 Continue` | when the handler reads | at once | at once |
-   * | `context.localAddress` | the connection's | the server's | the server's |
-   * | `context.protocol` | yes | error, but for requests that only HTTP/1.1 has | always `"http/1.1"` |
-   * | `context.completed` | yes | yes; bodies that are not streams count when they are handed over | error |
-   * | `context.trailers`, `inform()`, `tunnel()`, `tls` | yes | error | error |
-   * | `request.signal` | yes | yes; not on a body that is cut off, and copies of the request abort after every response; Deno prints a warning, once | yes |
-   * | body of a copy of the request, `redirect` | as the standard says | `redirect` is `undefined` | as the standard says |
-   * | strictness | RFC 9112 | bare LF taken | two Hosts taken |
-   * | a client that half-closes is answered | yes | no | no |
-   * | `close()` at its timeout | all destroyed | handlers answered with 503, streams cut; uploads and idle WebSockets left to Deno | all destroyed |
+   * `Deno.serve` or `Bun.serve`, with the gaps of the support table in the
+   * README; what they cannot do is refused with an error when it is asked for.
+   * Node has none.
    *
    * @default {"wire"}
    */
