@@ -1,5 +1,6 @@
 import { checkName, checkValue } from "./_h1_writer.ts";
 import { takePlain } from "./response.ts";
+import { isText, TEXT_TYPE } from "./_text_type.ts";
 
 const Native = globalThis.Response;
 
@@ -125,12 +126,9 @@ export function takeApart(response: Response): Outgoing {
 
 /** By what every Response has: its body is a stream then. */
 function takeOutside(response: Response): void {
-  if (response.bodyUsed) throw new TypeError(UNUSABLE);
   // Before the body: Bun forgets the type of a Blob once its stream is made.
   response.headers.forEach(addField);
-  const { body } = response;
-  if (body !== null && body.locked) throw new TypeError(UNUSABLE);
-  outgoing.body = body;
+  outgoing.body = usableBody(response);
 }
 
 /**
@@ -140,6 +138,36 @@ function takeOutside(response: Response): void {
 type TakeInside = (response: Response) => boolean;
 
 let takeInside: TakeInside | undefined;
+
+/** A body that a response has whole, taken out of it; else `undefined`. */
+export type BodyInside = (
+  response: Response,
+) => Uint8Array | ReadableStream<Uint8Array> | undefined;
+
+/** The way that is not to be found from here: that of Bun. */
+export function useInside(bodyInside: BodyInside | undefined): void {
+  if (bodyInside === undefined) return;
+  takeInside = (response) => {
+    // Before the body, for there it forgets the type.
+    response.headers.forEach(addField);
+    const body = outgoing.body = bodyInside(response) ?? null;
+    if (body === null) {
+      outgoing.body = usableBody(response);
+    } else if (
+      body instanceof Uint8Array && !outgoing.typed && isText(body, true)
+    ) {
+      addField(TEXT_TYPE, "content-type");
+    }
+    return true;
+  };
+}
+
+function usableBody(response: Response): ReadableStream<Uint8Array> | null {
+  if (response.bodyUsed) throw new TypeError(UNUSABLE);
+  const { body } = response;
+  if (body !== null && body.locked) throw new TypeError(UNUSABLE);
+  return body;
+}
 
 /** The first way in that gives what the standard way gives. */
 function findInside(): TakeInside {

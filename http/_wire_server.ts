@@ -6,6 +6,7 @@ import type { RuntimeServer } from "../tcp/_runtime.ts";
 import type { Transport } from "../tcp/_transport.ts";
 import type { ServerStats, TlsServerOptions } from "../tcp/types.ts";
 import type { H1Limits } from "./_h1_types.ts";
+import { useInside } from "./_response_parts.ts";
 import { Origins } from "./_request_url.ts";
 import { fetchDirect } from "./_serve_direct.ts";
 import { Lifetime } from "./_serve_lifetime.ts";
@@ -222,6 +223,9 @@ export class WireServer implements HttpServer {
 }
 
 export async function serveWire(config: ServeConfig): Promise<HttpServer> {
+  if ((globalThis as { Bun?: unknown }).Bun !== undefined) {
+    useInside((await import("./_bun_body.ts")).bodyInside());
+  }
   const server = new WireServer(config);
   await server.listen();
   return server;

@@ -15,6 +15,7 @@ import {
   lengthLine,
   writeWhole,
 } from "./_wire_response.ts";
+import { hidesType, isText, TEXT_TYPE } from "./_text_type.ts";
 import type { WireExchange } from "./_wire_exchange.ts";
 
 /**
@@ -42,32 +43,6 @@ const { setImmediate } = globalThis as {
 function later(callback: () => void): void {
   if (setImmediate !== undefined) setImmediate(callback);
   else setTimeout(callback, 0);
-}
-
-const Native = globalThis.Response;
-
-/** Bun tells nobody that a body was text, and so of type text/plain. */
-const hidesType = new Native("text").headers.get("content-type") === null;
-const strict = new TextDecoder("utf-8", { fatal: true });
-
-function isText(bytes: Uint8Array, whole: boolean): boolean {
-  try {
-    strict.decode(bytes, { stream: !whole });
-    return true;
-  } catch {
-    return false;
-  } finally {
-    // What a cut character left behind is forgotten.
-    if (!whole) flush();
-  }
-}
-
-function flush(): void {
-  try {
-    strict.decode();
-  } catch {
-    // It was cut: that was known.
-  }
 }
 
 /** Sends a body as it comes, as fast as the client takes it. */
@@ -213,7 +188,7 @@ export class ResponseStream {
   #addType(bytes: Uint8Array, whole: boolean): void {
     const outgoing = this.#outgoing;
     if (!hidesType || outgoing.typed || !isText(bytes, whole)) return;
-    outgoing.lines += "content-type: text/plain;charset=UTF-8\r\n";
+    outgoing.lines += `content-type: ${TEXT_TYPE}\r\n`;
   }
 
   #write(chunk: Uint8Array): void {
