@@ -35,8 +35,6 @@ export function concat(chunks: readonly Uint8Array[]): Uint8Array {
 export class RequestBody {
   /** Whether it has been collected: it cannot be read again. */
   used = false;
-  /** Whether somebody has begun to read it. */
-  taken = false;
   /** Whether what still comes is thrown away. */
   discarded = false;
   readonly #owner: BodyOwner;
@@ -50,12 +48,18 @@ export class RequestBody {
     resolve: (bytes: Uint8Array) => void;
     reject: (error: unknown) => void;
   } | undefined;
+  #taken = false;
   #stream: ReadableStream<Uint8Array> | undefined;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #pulled: (() => void) | undefined;
 
   constructor(owner: BodyOwner) {
     this.#owner = owner;
+  }
+
+  /** Whether somebody has begun to read it, or is about to. */
+  get taken(): boolean {
+    return this.#taken || this.#stream?.locked === true;
   }
 
   /** Whether all of it has come, or nothing more will. */
@@ -133,7 +137,7 @@ export class RequestBody {
     if (!this.#ended || this.#failed || this.#stream !== undefined) {
       return undefined;
     }
-    this.taken = true;
+    this.#taken = true;
     return this.#take();
   }
 
@@ -145,7 +149,7 @@ export class RequestBody {
       },
       pull: (controller) => this.#pull(controller),
       cancel: () => {
-        this.taken = true;
+        this.#taken = true;
         this.discard();
       },
       // Nothing is prefetched: the queue is here, and so is the backpressure.
@@ -153,8 +157,8 @@ export class RequestBody {
   }
 
   #begin(): void {
-    if (this.taken) return;
-    this.taken = true;
+    if (this.#taken) return;
+    this.#taken = true;
     this.#owner.wanted();
   }
 
