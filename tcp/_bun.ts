@@ -209,6 +209,11 @@ export class BunTransport implements Transport {
   onClose(error?: unknown): void {
     if (this.#closed) return;
     this.#closed = true;
+    // Closed by the peer while ours was open still: whatever Bun says, that
+    // is no FIN, and what the kernel had is lost.
+    if (error == null && !this.#over && (!this.#ending || this.#pending > 0)) {
+      this.#error = cutError({ code: "ECONNRESET" }, this.remoteAddress);
+    }
     this.#over = true;
     if (error != null) {
       this.#error = cutError(error, this.remoteAddress);
