@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import type { BodyInside } from "./_response_parts.ts";
 
 interface BunNamespace {
@@ -16,6 +17,8 @@ const { Bun: bun, process } = globalThis as unknown as {
   Bun: BunNamespace;
   process: { getBuiltinModule?: (name: string) => Jsc | undefined };
 };
+
+export { isUtf8 };
 
 /**
  * The way to the bytes of a body that a Response has whole. Bun has no other

@@ -138,12 +138,12 @@ class LightRequest {
 
   blob(): Promise<Blob> {
     return this[realKey]?.blob() ??
-      collect(this, (bytes) => responseOf(this, bytes).blob());
+      collect(this, (bytes) => responseOf(this.headers, bytes).blob());
   }
 
   formData(): Promise<FormData> {
     return this[realKey]?.formData() ??
-      collect(this, (bytes) => responseOf(this, bytes).formData());
+      collect(this, (bytes) => responseOf(this.headers, bytes).formData());
   }
 
   get [Symbol.toStringTag](): string {
@@ -152,8 +152,8 @@ class LightRequest {
 }
 
 /** Reads forms and blobs as the runtime does. */
-function responseOf(request: LightRequest, bytes: Uint8Array): Response {
-  const type = request.headers.get("content-type");
+function responseOf(headers: Headers, bytes: Uint8Array): Response {
+  const type = headers.get("content-type");
   return new NativeResponse(bytes as Uint8Array<ArrayBuffer>, {
     headers: type === null ? {} : { "content-type": type },
   });
@@ -181,7 +181,7 @@ function bufferOf(bytes: Uint8Array): ArrayBuffer {
 const EMPTY = new Uint8Array(0);
 
 async function collect<T>(
-  request: LightRequest,
+  request: { [exchangeKey]: RequestSource },
   convert: (bytes: Uint8Array) => T | Promise<T>,
 ): Promise<T> {
   const { body } = request[exchangeKey];
@@ -274,9 +274,19 @@ Object.defineProperty(LightRequest.prototype, "constructor", {
   value: Native,
 });
 
+interface ServedRequest extends Request {
+  [exchangeKey]: RequestSource;
+}
+
+const nativeUsed = Object.getOwnPropertyDescriptor(
+  Native.prototype,
+  "bodyUsed",
+)!.get as (this: Request) => boolean;
+
 /**
  * What a real request has besides, on runtimes that recognise no other. Its
  * signal is made when asked for: following one costs more than all the rest.
+ * Its body is read past the stream that it had to be made with.
  */
 const served = Object.create(Native.prototype, {
   signal: {
@@ -292,10 +302,48 @@ const served = Object.create(Native.prototype, {
       return new Native(copy, { signal: this.signal });
     },
   },
+  bodyUsed: {
+    configurable: true,
+    get(this: ServedRequest): boolean {
+      return this[exchangeKey].body?.used || nativeUsed.call(this);
+    },
+  },
 });
 
-interface ServedRequest extends Request {
-  [exchangeKey]: RequestSource;
+type Reading =
+  | "text"
+  | "json"
+  | "bytes"
+  | "arrayBuffer"
+  | "blob"
+  | "formData";
+
+const converters: Record<
+  Reading,
+  (bytes: Uint8Array, headers: Headers) => unknown
+> = {
+  text: decodeText,
+  json: decodeJson,
+  bytes: ownedBytes,
+  arrayBuffer: bufferOf,
+  blob: (bytes, headers) => responseOf(headers, bytes).blob(),
+  formData: (bytes, headers) => responseOf(headers, bytes).formData(),
+};
+
+for (const reading of Object.keys(converters) as Reading[]) {
+  const native = Native.prototype[reading];
+  if (native === undefined) continue;
+  Object.defineProperty(served, reading, {
+    configurable: true,
+    value(this: ServedRequest): Promise<unknown> {
+      const { body } = this[exchangeKey];
+      if (body === undefined || nativeUsed.call(this) || !body.lock()) {
+        return native.call(this);
+      }
+      const convert = converters[reading];
+      return collect(this, (bytes) => convert(bytes, this.headers));
+    },
+  });
 }
 
 function real(source: RequestSource): Request {
@@ -305,8 +353,9 @@ function real(source: RequestSource): Request {
     url,
     method === "GET" ? undefined : body === undefined ? { method } : {
       method,
-      ...bodyOf(body),
-    },
+      body: body.stream() as BodyInit,
+      duplex: "half",
+    } as RequestInitWithDuplex,
   ) as ServedRequest;
   request[exchangeKey] = source;
   Object.setPrototypeOf(request, served);

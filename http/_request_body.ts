@@ -141,6 +141,17 @@ export class RequestBody {
     return this.#take();
   }
 
+  /**
+   * Keeps everybody else from the stream, so that it can be collected past
+   * it; `false` when somebody has it already.
+   */
+  lock(): boolean {
+    const stream = this.stream();
+    if (stream.locked) return false;
+    stream.getReader();
+    return true;
+  }
+
   /** The same as a stream, which is made once. */
   stream(): ReadableStream<Uint8Array> {
     return this.#stream ??= new ReadableStream<Uint8Array>({

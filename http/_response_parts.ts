@@ -1,6 +1,6 @@
 import { checkName, checkValue } from "./_h1_writer.ts";
 import { takePlain } from "./response.ts";
-import { isText, TEXT_TYPE } from "./_text_type.ts";
+import { TEXT_TYPE } from "./_text_type.ts";
 
 const Native = globalThis.Response;
 
@@ -145,7 +145,10 @@ export type BodyInside = (
 ) => Uint8Array | ReadableStream<Uint8Array> | undefined;
 
 /** The way that is not to be found from here: that of Bun. */
-export function useInside(bodyInside: BodyInside | undefined): void {
+export function useInside(
+  bodyInside: BodyInside | undefined,
+  isText: (bytes: Uint8Array) => boolean,
+): void {
   if (bodyInside === undefined) return;
   takeInside = (response) => {
     // Before the body, for there it forgets the type.
@@ -154,7 +157,7 @@ export function useInside(bodyInside: BodyInside | undefined): void {
     if (body === null) {
       outgoing.body = usableBody(response);
     } else if (
-      body instanceof Uint8Array && !outgoing.typed && isText(body, true)
+      body instanceof Uint8Array && !outgoing.typed && isText(body)
     ) {
       addField(TEXT_TYPE, "content-type");
     }

@@ -224,7 +224,8 @@ export class WireServer implements HttpServer {
 
 export async function serveWire(config: ServeConfig): Promise<HttpServer> {
   if ((globalThis as { Bun?: unknown }).Bun !== undefined) {
-    useInside((await import("./_bun_body.ts")).bodyInside());
+    const { bodyInside, isUtf8 } = await import("./_bun_body.ts");
+    useInside(bodyInside(), isUtf8);
   }
   const server = new WireServer(config);
   await server.listen();
