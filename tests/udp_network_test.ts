@@ -21,6 +21,17 @@ const SETUP = `
   done
 `;
 
+/**
+ * What a queue still holds keeps its namespace, and the kernel's memory for
+ * ICMP errors on every other network, for as long as the queue is there.
+ */
+const RUN = `
+  code=0
+  "$@" || code=$?
+  tc qdisc del dev lo root 2>/dev/null || :
+  exit $code
+`;
+
 /** Why there can be no network namespace here, or `false`. */
 function refusal(): string | false {
   const missing = needs("unshare", "ip", "tc");
@@ -56,7 +67,7 @@ function inNamespace(
         "-n",
         "sh",
         "-c",
-        `${SETUP}\n${setup}\nexec "$@"`,
+        `${SETUP}\n${setup}\n${RUN}`,
         "sh",
         ...command,
       ],
