@@ -1,224 +1,38 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { isIP, Socket } from "node:net";
-import { Duplex } from "node:stream";
-import { setImmediate } from "node:timers";
+import { isIP } from "node:net";
 import * as tls from "node:tls";
 import { ClosedError, TimeoutError, TlsError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
 import { show, tlsError } from "./_errors.ts";
-import { NodeTransport, runtime } from "./_node.ts";
+import { runtime } from "./_node.ts";
+import {
+  dismiss,
+  globals,
+  infoOf,
+  isDirect,
+  streamOf,
+  TlsTransport,
+  TransportStream,
+} from "./_node_stream.ts";
 import type {
   ListenEvents,
   ListenOptions,
   RuntimeServer,
   TcpRuntime,
 } from "./_runtime.ts";
+import { peekName } from "./_peek.ts";
+import type { Peeked } from "./_peek.ts";
+import { chooser } from "./_sni.ts";
+import type { Chooser } from "./_sni.ts";
 import { checkServerTls } from "./_tls_options.ts";
-import type { TlsInfo, Transport } from "./_transport.ts";
+import type { Transport } from "./_transport.ts";
 import type { TlsClientOptions, TlsServerOptions } from "./types.ts";
 
 /** How long a client may take for its handshake, in ms. */
 const HANDSHAKE_TIMEOUT = 10_000;
-/** How long the alert of a failed handshake may take, in ms. */
-const ALERT_TIMEOUT = 500;
 /** Servers kept for the handshakes to come. */
 const MAX_IDLE = 32;
-
-/**
- * Any transport as a Node stream, for node:tls to run over. It passes
- * backpressure on by itself, because node:tls of Deno has none.
- */
-class TransportStream extends Duplex {
-  readonly transport: Transport;
-  #written: (() => void) | undefined;
-  #held = false;
-  shaking = true;
-  /** Everything is with the kernel. */
-  onIdle: () => void = () => {};
-  /** The peer's FIN has come. */
-  onEnd: () => void = () => {};
-
-  constructor(transport: Transport) {
-    super({ allowHalfOpen: true });
-    this.transport = transport;
-    transport.attach({
-      data: (chunk) => {
-        if (!this.push(chunk)) transport.pause();
-      },
-      end: () => {
-        this.push(null);
-        this.onEnd();
-      },
-      drain: () => {
-        const written = this.#written;
-        this.#written = undefined;
-        written?.();
-        if (transport.pending === 0) this.onIdle();
-      },
-      close: (error) => {
-        const cause = error?.cause;
-        // What came just before, say an alert, is still to be read.
-        setImmediate(() =>
-          this.destroy(cause instanceof Error ? cause : error)
-        );
-      },
-    });
-  }
-
-  /** Bytes that are not with the kernel. */
-  get pending(): number {
-    return this.writableLength + this.transport.pending;
-  }
-
-  /** No bytes from below until `release`. */
-  hold(): void {
-    this.#held = true;
-    this.transport.pause();
-  }
-
-  release(): void {
-    this.#held = false;
-    this.transport.resume();
-  }
-
-  override _read(): void {
-    if (!this.#held) this.transport.resume();
-  }
-
-  override _write(
-    chunk: Uint8Array,
-    _encoding: string,
-    done: () => void,
-  ): void {
-    if (this.transport.write(chunk)) done();
-    else this.#written = done;
-  }
-
-  override _final(done: () => void): void {
-    this.transport.end();
-    done();
-  }
-
-  override _destroy(
-    error: Error | null,
-    done: (error: Error | null) => void,
-  ): void {
-    // A farewell that is still on its way goes first; while shaking hands
-    // whoever does it has the last word.
-    if (!this.shaking) dismiss(this.transport);
-    done(error);
-  }
-}
-
-/** The subject of a certificate as a line. */
-function lineOf(subject: Record<string, string | string[]> = {}): string {
-  return Object.entries(subject).flatMap(([name, value]) =>
-    (Array.isArray(value) ? value : [value]).map((one) => `${name}=${one}`)
-  ).join(", ");
-}
-
-function infoOf(
-  socket: tls.TLSSocket,
-  serverName: string | undefined,
-): TlsInfo {
-  const { subject, raw } = socket.getPeerCertificate() ?? {};
-  const info: { -readonly [K in keyof TlsInfo]: TlsInfo[K] } = {
-    protocol: socket.getProtocol() ?? "unknown",
-    authorized: raw !== undefined && socket.authorized,
-  };
-  if (typeof socket.alpnProtocol === "string") info.alpn = socket.alpnProtocol;
-  if (serverName !== undefined) info.serverName = serverName;
-  if (raw !== undefined) {
-    const names = subject as unknown as Record<string, string | string[]>;
-    info.peerCertificate = {
-      subject: lineOf(names),
-      raw: new Uint8Array(raw),
-    };
-  }
-  return info;
-}
-
-/** A TLS stream as a transport, over the transport below it. */
-class TlsTransport extends NodeTransport {
-  override readonly tls: TlsInfo;
-  readonly #below: Transport;
-  readonly #stream: TransportStream | undefined;
-
-  constructor(
-    socket: tls.TLSSocket,
-    below: Transport,
-    stream: TransportStream | undefined,
-    info: TlsInfo,
-  ) {
-    super(socket, below);
-    this.tls = info;
-    this.#below = below;
-    this.#stream = stream;
-    if (stream !== undefined) {
-      stream.shaking = false;
-      stream.hold();
-      stream.onIdle = () => this.idled();
-    }
-  }
-
-  protected override get unsent(): number {
-    return super.unsent + (this.#stream?.pending ?? 0);
-  }
-
-  override destroy(): void {
-    // What is queued below is dropped, too.
-    if (this.#stream !== undefined) this.#below.destroy();
-    super.destroy();
-  }
-
-  override reset(): void {
-    this.#below.reset();
-    this.destroy();
-  }
-
-  override pause(): void {
-    this.#stream?.hold();
-    super.pause();
-  }
-
-  override resume(): void {
-    super.resume();
-    if (this.attached) this.#stream?.release();
-  }
-
-  override attach(events: Parameters<Transport["attach"]>[0]): void {
-    const first = !this.attached;
-    super.attach(events);
-    if (first && !this.paused) this.#stream?.release();
-  }
-
-  override setNoDelay(on: boolean): void {
-    this.#below.setNoDelay(on);
-  }
-
-  override setKeepAlive(on: boolean, delay?: number): void {
-    this.#below.setKeepAlive(on, delay);
-  }
-
-  override ref(): void {
-    this.#below.ref();
-  }
-
-  override unref(): void {
-    this.#below.unref();
-  }
-}
-
-const globals = globalThis as { Deno?: unknown; Bun?: unknown };
-
-/** What node:tls runs over: the socket itself where its TLS can pause. */
-function streamOf(transport: Transport): Socket | TransportStream {
-  return globals.Deno === undefined && transport instanceof NodeTransport &&
-      transport.raw instanceof Socket && !transport.attached
-    ? transport.raw
-    : new TransportStream(transport);
-}
 
 /** What a handshake is told beyond the options. */
 export interface SecurePlan {
@@ -321,6 +135,7 @@ const ALERTS: Readonly<Record<string, number>> = {
   ERR_TLS_ALPN: 120,
   ERR_TLS_VERSION: 70,
   ERR_TLS_NOT_TLS: 50,
+  ERR_TLS_SNI: 80,
 };
 
 /** Sends the alert that node:tls of Deno leaves out over a stream. */
@@ -330,55 +145,165 @@ function alert(below: Transport, code: string): void {
   below.write(new Uint8Array([21, 3, 3, 0, 2, 2, number]));
 }
 
-/** Ends a connection, after what is still on its way, in bounded time. */
-function dismiss(below: Transport): void {
-  if (below.pending === 0) {
-    below.destroy();
-    return;
-  }
-  below.end();
-  setTimeout(() => below.destroy(), ALERT_TIMEOUT);
-}
-
 function cutShort(): ClosedError {
   return new ClosedError("The connection ended within the handshake", {
     code: "ECONNRESET",
   });
 }
 
-/** The server's side of TLS, for any number of transports. */
-export class TlsAcceptor {
+/** A server of node:tls that nobody listens on, for one handshake at a time. */
+interface Slot {
+  readonly server: tls.Server;
+  /** Called when `sni` has failed. */
+  onSniError: ((error: unknown, name: string) => void) | undefined;
+}
+
+type SniCallback = NonNullable<tls.TlsOptions["SNICallback"]>;
+
+function uselessPair(what: string, error: unknown): TlsError {
+  return new TlsError(
+    `Cannot serve: ${what}cert and key are of no use: ` +
+      (error as Error).message,
+    { code: "ERR_TLS_CERTIFICATE", cause: error },
+  );
+}
+
+/** One certificate, with all that is made of it. */
+class Identity {
+  readonly #options: tls.TlsOptions;
   /**
    * A server that nobody listens on tells whose handshake is done only while
    * it has one at a time: so there are as many as handshakes at a time.
    */
-  #idle: tls.Server[] = [];
-  #options: tls.TlsOptions;
+  readonly #idle: Slot[] = [];
+  readonly #choose: Chooser<Identity> | undefined;
+  #context: tls.SecureContext | undefined;
+
+  /** With `choose` its servers answer for others, too. */
+  constructor(
+    options: tls.TlsOptions,
+    what: string,
+    choose?: Chooser<Identity>,
+  ) {
+    this.#options = options;
+    this.#choose = choose;
+    try {
+      const { cert, key } = options;
+      // Deno would only find out with the first client.
+      const own = new X509Certificate(cert as string);
+      if (!own.checkPrivateKey(createPrivateKey(key as string))) {
+        throw new TypeError("they do not belong together");
+      }
+      this.give(this.take());
+    } catch (error) {
+      throw uselessPair(what, error);
+    }
+  }
+
+  /** For handshakes of others' servers: trusts the same, and nobody else. */
+  get context(): tls.SecureContext {
+    const { cert, key, ca, minVersion } = this.#options;
+    return this.#context ??= tls.createSecureContext({
+      cert,
+      key,
+      ca,
+      minVersion,
+    });
+  }
+
+  /** A server for one handshake. */
+  take(): Slot {
+    return this.#idle.pop() ?? this.#make();
+  }
+
+  /** It may be used again. */
+  give(slot: Slot): void {
+    if (this.#idle.length < MAX_IDLE) this.#idle.push(slot);
+  }
+
+  #make(): Slot {
+    const choose = this.#choose;
+    if (choose === undefined) {
+      const server = tls.createServer(this.#options);
+      return { server, onSniError: undefined };
+    }
+    const SNICallback: SniCallback = (name, done) =>
+      answer(slot, choose, { name, done });
+    const slot: Slot = {
+      server: tls.createServer({ ...this.#options, SNICallback }),
+      onSniError: undefined,
+    };
+    return slot;
+  }
+}
+
+async function answer(
+  slot: Slot,
+  choose: Chooser<Identity>,
+  { name, done }: { name: string; done: Parameters<SniCallback>[1] },
+): Promise<void> {
+  const { onSniError } = slot;
+  let context: tls.SecureContext | undefined;
+  try {
+    const chosen = choose(name);
+    context = (chosen instanceof Promise ? await chosen : chosen)?.context;
+  } catch (error) {
+    onSniError?.(error, name);
+    return;
+  }
+  // Given up in the meantime: its socket is gone.
+  if (slot.onSniError === onSniError) done(null, context);
+}
+
+/** Ends a handshake for which there is no certificate; gives the error. */
+function refuseName(below: Transport, cause: unknown): TlsError {
+  const address = below.remoteAddress;
+  alert(below, "ERR_TLS_SNI");
+  dismiss(below);
+  return new TlsError(
+    `Cannot agree on TLS with ${show(address)}: tls.sni gave no certificate: ` +
+      (cause instanceof Error ? cause.message : String(cause)),
+    { code: "ERR_TLS_SNI", address, cause },
+  );
+}
+
+/** Made once for all the handshakes that use the same options. */
+interface Setup {
+  /** Who answers when nobody else does. */
+  readonly own: Identity;
+  readonly choose: Chooser<Identity> | undefined;
+  /** Chooses by itself. */
+  readonly choosing: Identity;
+}
+
+/** How one handshake is done. */
+interface Shake {
+  readonly identity: Identity;
+  readonly timeout: number;
+  /** What was read already. */
+  readonly head?: readonly Uint8Array[];
+}
+
+/** The server's side of TLS, for any number of transports. */
+export class TlsAcceptor {
+  #setup: Setup;
   readonly #clientAuth: "none" | "request" | "require";
 
   /** Throws a `TlsError` when certificate and key are of no use. */
   constructor(options: TlsServerOptions) {
     this.#clientAuth = options.clientAuth ?? "none";
-    this.#options = this.#translate(options);
-    this.#idle.push(this.#make());
+    this.#setup = this.#translate(options);
   }
 
   /** From now on handshakes use these. */
   update(options: TlsServerOptions): void {
     checkServerTls(options, "update TLS");
-    const before = this.#options;
-    this.#options = this.#translate(options);
-    try {
-      this.#idle = [this.#make()];
-    } catch (error) {
-      this.#options = before;
-      throw error;
-    }
+    this.#setup = this.#translate(options);
   }
 
-  #translate(options: TlsServerOptions): tls.TlsOptions {
-    const { clientAuth = this.#clientAuth } = options;
-    return {
+  #translate(options: TlsServerOptions): Setup {
+    const { sni, clientAuth = this.#clientAuth } = options;
+    const common: tls.TlsOptions = {
       cert: options.cert,
       key: options.key,
       ca: options.ca,
@@ -389,63 +314,97 @@ export class TlsAcceptor {
       allowHalfOpen: true,
       pauseOnConnect: true,
     };
-  }
-
-  #make(): tls.Server {
-    try {
-      const { cert, key } = this.#options;
-      // Deno would only find out with the first client.
-      const own = new X509Certificate(cert as string);
-      if (!own.checkPrivateKey(createPrivateKey(key as string))) {
-        throw new TypeError("they do not belong together");
-      }
-      return tls.createServer(this.#options);
-    } catch (error) {
-      throw new TlsError(
-        "Cannot serve: tls.cert and tls.key are of no use: " +
-          (error as Error).message,
-        { code: "ERR_TLS_CERTIFICATE", cause: error },
-      );
-    }
+    const own = new Identity(common, "tls.");
+    if (sni === undefined) return { own, choosing: own, choose: undefined };
+    const choose = chooser(
+      sni,
+      ({ cert, key }, name) =>
+        new Identity({ ...common, cert, key }, `tls.sni: ${name}: `),
+    );
+    return { own, choose, choosing: new Identity(common, "tls.", choose) };
   }
 
   /** The handshake with one client; rejects with a `TlsError`. */
-  accept(
+  async accept(
     below: Transport,
     timeout: number = HANDSHAKE_TIMEOUT,
   ): Promise<Transport> {
-    const stream = streamOf(below);
-    const options = this.#options;
-    const server = this.#idle.pop() ?? this.#make();
+    const { own, choosing, choose } = this.#setup;
+    if (choose === undefined || isDirect(below)) {
+      return await this.#shake(below, { identity: choosing, timeout });
+    }
+    // Over a stream Bun asks nobody, and Deno waits for nobody's answer.
+    const started = performance.now();
+    const { head, result } = await this.#peek(below, { choose, timeout });
+    return await this.#shake(below, {
+      identity: result ?? own,
+      timeout: Math.max(1, timeout - (performance.now() - started)),
+      head,
+    });
+  }
+
+  async #peek(
+    below: Transport,
+    { choose, timeout }: { choose: Chooser<Identity>; timeout: number },
+  ): Promise<Peeked<Identity>> {
+    const address = below.remoteAddress;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        below.destroy();
+        reject(tooLate(address, timeout));
+      }, timeout);
+    });
+    const chosen = async (name: string) => {
+      try {
+        return await choose(name);
+      } catch (error) {
+        throw refuseName(below, error);
+      }
+    };
+    const cut = () => {
+      below.destroy();
+      return tlsError(cutShort(), address);
+    };
+    try {
+      return await Promise.race([peekName(below, chosen, cut), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #shake(
+    below: Transport,
+    { identity, timeout, head }: Shake,
+  ): Promise<Transport> {
+    const stream = streamOf(below, head);
+    const slot = identity.take();
+    const { server } = slot;
     const address = below.remoteAddress;
     return new Promise((resolve, reject) => {
       const settle = () => {
         clearTimeout(timer);
+        slot.onSniError = undefined;
         server.removeAllListeners("secureConnection");
         server.removeAllListeners("tlsClientError");
         if (stream instanceof TransportStream) stream.onEnd = () => {};
-      };
-      const reuse = () => {
-        if (options === this.#options && this.#idle.length < MAX_IDLE) {
-          this.#idle.push(server);
-        }
       };
       const refuse = (error: NetError) => {
         settle();
         below.destroy();
         reject(error);
       };
-      const timer = setTimeout(() => {
-        refuse(
-          new TimeoutError(
-            `Cannot agree on TLS with ${show(address)} within ${timeout} ms`,
-            { phase: "tls", address },
-          ),
-        );
-      }, timeout);
+      const timer = setTimeout(
+        () => refuse(tooLate(address, timeout)),
+        timeout,
+      );
+      slot.onSniError = (error) => {
+        settle();
+        reject(refuseName(below, error));
+      };
       server.once("secureConnection", (socket) => {
         settle();
-        reuse();
+        identity.give(slot);
         socket.allowHalfOpen = stream.allowHalfOpen = true;
         const name = (socket as { servername?: string | false }).servername;
         resolve(
@@ -458,7 +417,7 @@ export class TlsAcceptor {
         );
       });
       server.once("tlsClientError", (error, socket) => {
-        reuse();
+        identity.give(slot);
         socket.on("error", () => {});
         settle();
         const reason = tlsError(error, address);
@@ -474,6 +433,14 @@ export class TlsAcceptor {
       server.emit("connection", stream);
     });
   }
+}
+
+function tooLate(address: Address, timeout: number): TimeoutError {
+  return new TimeoutError(
+    `Cannot agree on TLS with ${show(address)} within ` +
+      `${Math.round(timeout)} ms`,
+    { phase: "tls", address },
+  );
 }
 
 /** Listens for TLS, over the sockets of `plain`. */

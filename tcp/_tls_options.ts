@@ -1,4 +1,9 @@
-import type { TlsClientOptions, TlsServerOptions } from "./types.ts";
+import { checkSniName } from "./_sni.ts";
+import type {
+  TlsCertificate,
+  TlsClientOptions,
+  TlsServerOptions,
+} from "./types.ts";
 
 function checkPem(value: unknown, name: string, what: string): void {
   if (value === undefined) return;
@@ -47,7 +52,33 @@ const CLIENT = new Set([
   "alpn",
 ]);
 
-const SERVER = new Set(["cert", "key", "ca", "clientAuth", "alpn"]);
+const SERVER = new Set(["cert", "key", "ca", "clientAuth", "alpn", "sni"]);
+
+/** Refuses certificates by name that make no sense. */
+function checkSni(sni: unknown, what: string): void {
+  if (sni === undefined || typeof sni === "function") return;
+  if (typeof sni !== "object" || sni === null || Array.isArray(sni)) {
+    throw new TypeError(
+      `Cannot ${what}: tls.sni must be a record of names or a function`,
+    );
+  }
+  const seen = new Set<string>();
+  for (const [name, value] of Object.entries(sni)) {
+    const normal = checkSniName(name, what);
+    if (seen.has(normal)) {
+      throw new TypeError(`Cannot ${what}: tls.sni has ${normal} twice`);
+    }
+    seen.add(normal);
+    const { cert, key } = (value ?? {}) as Partial<TlsCertificate>;
+    if (cert === undefined || key === undefined) {
+      throw new TypeError(
+        `Cannot ${what}: tls.sni: ${name} must have cert and key`,
+      );
+    }
+    checkPem(cert, `sni: ${name}: cert`, what);
+    checkPem(key, `sni: ${name}: key`, what);
+  }
+}
 
 /** Refuses options of a client that make no sense. */
 export function checkClientTls(options: TlsClientOptions): void {
@@ -76,7 +107,7 @@ export function checkServerTls(
   what = "serve",
 ): void {
   refuseUnknown(options, SERVER, what);
-  const { cert, key, ca, clientAuth, alpn } = options;
+  const { cert, key, ca, clientAuth, alpn, sni } = options;
   if (cert === undefined || key === undefined) {
     throw new TypeError(`Cannot ${what}: tls.cert and tls.key must be given`);
   }
@@ -84,6 +115,7 @@ export function checkServerTls(
   checkPem(key, "key", what);
   checkPem(ca, "ca", what);
   checkAlpn(alpn, what);
+  checkSni(sni, what);
   if (!["none", "request", "require", undefined].includes(clientAuth)) {
     throw new TypeError(
       `Cannot ${what}: no such tls.clientAuth: ${clientAuth}`,

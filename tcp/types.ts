@@ -1,21 +1,44 @@
-import type { Address, Bytes, Duplex, Wait } from "../streams/types.ts";
+import type {
+  Address,
+  Bytes,
+  Duplex,
+  MaybePromise,
+  Wait,
+} from "../streams/types.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { TlsInfo } from "./_transport.ts";
 
 export type { TlsInfo } from "./_transport.ts";
 
-/** Certificates and rules of a TLS server. All certificates are PEM. */
-export interface TlsServerOptions {
-  /** Certificate chain, the server's own first. */
+/** A certificate and what it is used with, as PEM. */
+export interface TlsCertificate {
+  /** Certificate chain, the owner's own first. */
   cert: string;
   /** Private key of the certificate. */
   key: string;
+}
+
+/** Certificates and rules of a TLS server. All certificates are PEM. */
+export interface TlsServerOptions extends TlsCertificate {
   /** Authorities that client certificates are checked against. */
   ca?: string | string[];
   /** Whether clients must show a certificate. @default {"none"} */
   clientAuth?: "none" | "request" | "require";
   /** Protocols offered by ALPN, the preferred one first. */
   alpn?: string[];
+  /**
+   * Certificates by the name that a client asks for (SNI, RFC 6066 §3): a
+   * record of names, of which `*.example.com` stands for one label more, or a
+   * callback that is told the name, in small letters and checked to be one.
+   * `cert` and `key` are for names that are not in the record, for a callback
+   * that gives `undefined`, and for clients that ask for no name. A callback
+   * that throws, or takes longer than the handshake may (10 s), fails that one
+   * handshake, with code `ERR_TLS_SNI` or as a `TimeoutError`. It does well to
+   * give the same object for the same name: its keys are read only once then.
+   */
+  sni?:
+    | Record<string, TlsCertificate>
+    | ((name: string) => MaybePromise<TlsCertificate | undefined>);
 }
 
 /** What a TLS client trusts and shows. All certificates are PEM. */
@@ -104,7 +127,7 @@ export interface Server extends AsyncDisposable {
   close(options?: { timeout?: number }): Promise<void>;
   /** Counters. */
   stats(): ServerStats;
-  /** Swaps the certificates; connections that stand go on. */
+  /** Swaps certificates, `sni` too; connections that stand go on. */
   updateTls(options: TlsServerOptions): void;
   /** Keeps the process alive (the default). */
   ref(): void;

@@ -1,0 +1,49 @@
+import type { MaybePromise } from "../streams/types.ts";
+import { HelloReader } from "./_client_hello.ts";
+import type { Transport } from "./_transport.ts";
+
+/** What a client asked for, and all that it has sent so far. */
+export interface Peeked<T> {
+  readonly head: readonly Uint8Array[];
+  readonly result: T | undefined;
+}
+
+/**
+ * Reads the name that a TLS client asks for off a transport, and has `choose`
+ * think about it, with the transport paused; then somebody else must attach
+ * to it at once. Rejects with what `choose` threw; with what `cut` makes when
+ * the transport ends before.
+ */
+export function peekName<T>(
+  below: Transport,
+  choose: (name: string) => MaybePromise<T | undefined>,
+  cut: () => Error,
+): Promise<Peeked<T>> {
+  const reader = new HelloReader();
+  const head: Uint8Array[] = [];
+  let asked = false;
+  return new Promise((resolve, reject) => {
+    const ask = async () => {
+      asked = true;
+      below.pause();
+      const { name } = reader;
+      try {
+        resolve({
+          head,
+          result: name === undefined ? undefined : await choose(name),
+        });
+      } catch (error) {
+        reject(error);
+      }
+    };
+    below.attach({
+      data(chunk) {
+        head.push(chunk);
+        if (!asked && reader.push(chunk)) ask();
+      },
+      end: () => reject(cut()),
+      drain() {},
+      close: () => reject(cut()),
+    });
+  });
+}
