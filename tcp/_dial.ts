@@ -1,14 +1,12 @@
-import { TimeoutError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
-import { show } from "./_errors.ts";
-import { loadRuntime } from "./_load.ts";
+import { Clock, reach } from "./_attempt.ts";
+import type { Lookup } from "./_lookup.ts";
+import type { ProxyPlan } from "./_proxy.ts";
 import { checkClientTls } from "./_tls_options.ts";
 import type { Transport } from "./_transport.ts";
 import type { TlsClientOptions } from "./types.ts";
 
 const CONNECT_TIMEOUT = 10_000;
-/** Longest delay a timer takes; past it runtimes fire at once. */
-const MAX_TIMEOUT = 2 ** 31 - 1;
 
 /** What `dial` takes: how to reach a peer, without what is done with it. */
 export interface DialPlan {
@@ -17,6 +15,12 @@ export interface DialPlan {
   port?: number;
   path?: string;
   localAddress?: string;
+  /** Looks names up. @default the runtime's own */
+  lookup?: Lookup;
+  /** Goes through it; a Unix socket never does. */
+  proxy?: ProxyPlan;
+  /** To an HTTP proxy itself, which is to be handed plain requests. */
+  forward?: boolean;
   /** TLS, once connected; `true` stands for its defaults. */
   tls?: boolean | TlsClientOptions;
   /** Takes a TLS server that does not know ALPN at all. @default {false} */
@@ -25,64 +29,49 @@ export interface DialPlan {
   timeout?: number;
   /** Milliseconds for TLS alone; `timeout` is for the rest then. */
   tlsTimeout?: number;
+  /** Milliseconds for the hook `lookup`, within `timeout`. */
+  lookupTimeout?: number;
   signal?: AbortSignal;
 }
 
 /** A connected transport within the time given: for the floors above. */
 export async function dial(plan: DialPlan): Promise<Transport> {
-  const {
-    timeout = CONNECT_TIMEOUT,
-    tlsTimeout,
-    signal,
-    tls,
-    alpnOptional,
-    ...where
-  } = plan;
+  const { timeout = CONNECT_TIMEOUT, tlsTimeout, signal, tls } = plan;
   signal?.throwIfAborted();
   const options = tls === true ? {} : tls;
   if (options) checkClientTls(options);
-  const { connect } = await loadRuntime();
-  signal?.throwIfAborted();
-  const { hostname = "localhost" } = where;
-  const address: Address = where.path !== undefined
-    ? { transport: "unix", path: where.path }
-    : { transport: "tcp", hostname, port: where.port ?? 0 };
-  const controller = new AbortController();
-  let phase = "connect";
-  const limit = (ms: number) =>
-    ms > MAX_TIMEOUT ? undefined : setTimeout(() => {
-      const what = phase === "connect" ? "connect to" : "agree on TLS with";
-      controller.abort(
-        new TimeoutError(
-          `Cannot ${what} ${show(address)} within ${ms} ms`,
-          { phase, address },
-        ),
-      );
-    }, ms);
-  let timer = limit(timeout);
-  const onAbort = () => controller.abort(signal!.reason);
-  signal?.addEventListener("abort", onAbort, { once: true });
+  const { hostname = "localhost" } = plan;
+  const address: Address = plan.path !== undefined
+    ? { transport: "unix", path: plan.path }
+    : { transport: "tcp", hostname, port: plan.port ?? 0 };
+  const clock = new Clock(address, signal);
+  let stop = clock.limit(timeout);
   try {
-    const transport = await connect({
-      ...where,
-      hostname,
-      signal: controller.signal,
-    });
+    const attempt = { plan, clock };
+    let transport: Transport;
+    if (plan.proxy !== undefined && plan.path === undefined) {
+      clock.phase = "proxy";
+      const { dialThrough } = await import("./_dial_proxy.ts");
+      transport = await dialThrough(attempt, plan.proxy);
+    } else {
+      const { port, path } = plan;
+      transport = await reach(attempt, { hostname, port, path }, plan.lookup);
+    }
     if (!options) return transport;
-    phase = "tls";
+    clock.phase = "tls";
     if (tlsTimeout !== undefined) {
-      clearTimeout(timer);
-      timer = limit(tlsTimeout);
+      stop();
+      stop = clock.limit(tlsTimeout);
     }
     const { secureClient } = await import("./_node_tls.ts");
     return await secureClient(transport, options, {
       hostname,
       address,
-      alpnOptional,
-      signal: controller.signal,
+      alpnOptional: plan.alpnOptional,
+      signal: clock.signal,
     });
   } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", onAbort);
+    stop();
+    clock.stop();
   }
 }

@@ -322,6 +322,14 @@ async function connect(options: DialOptions): Promise<Transport> {
   );
 }
 
+/** All addresses of a name, or those of one family, by the system's resolver. */
+export async function lookupAll(
+  hostname: string,
+  family: 4 | 6 | undefined,
+): Promise<{ address: string; family: number }[]> {
+  return await lookup(hostname, { all: true, family: family ?? 0 });
+}
+
 /** Whether the file was a socket of nobody's, and is removed now. */
 async function removeStale(path: string): Promise<boolean> {
   try {

@@ -1,5 +1,7 @@
 import { TcpConnection } from "./_connection.ts";
 import { dial } from "./_dial.ts";
+import { checkLookup } from "./_lookup.ts";
+import type { Lookup } from "./_lookup.ts";
 import {
   checkAmount,
   checkHost,
@@ -8,6 +10,8 @@ import {
   checkPath,
   checkPort,
 } from "./_options.ts";
+import { proxyPlan, tunnelHost } from "./_proxy.ts";
+import type { ProxyOptions, ProxyPlan } from "./_proxy.ts";
 import type { Connection, TlsClientOptions } from "./types.ts";
 
 /** Whom to connect to, and how. */
@@ -22,6 +26,15 @@ export interface TcpConnectOptions {
   tls?: boolean | TlsClientOptions;
   /** Address of this machine to connect from. */
   localAddress?: string;
+  /** Says which addresses a name has. @default the system's resolver */
+  lookup?: Lookup;
+  /**
+   * Goes through a proxy: its URL (`http:`, `https:`, `socks4:`, `socks4a:`,
+   * `socks5:` or `socks5h:`, with user and password where it wants them), or
+   * more than that. TLS to the target runs inside. `remoteAddress` is the
+   * proxy's then.
+   */
+  proxy?: string | URL | ProxyOptions;
   /** Milliseconds until a `TimeoutError`. @default {10_000} */
   timeout?: number;
   /** Sends small writes at once (TCP_NODELAY). @default {true} */
@@ -43,6 +56,8 @@ const KNOWN = new Set([
   "path",
   "tls",
   "localAddress",
+  "lookup",
+  "proxy",
   "timeout",
   "noDelay",
   "keepAlive",
@@ -51,12 +66,18 @@ const KNOWN = new Set([
   "signal",
 ]);
 
+/** Options that make no sense with the path of a Unix socket. */
+const NOT_UNIX = [
+  ...["port", "hostname", "localAddress", "lookup", "proxy"] as const,
+];
+
 /**
  * Connects to a TCP port or a Unix socket, with TLS when asked to.
  *
- * Rejects with `ConnectError`, `DnsError`, `TlsError` or `TimeoutError` (phase
- * `"connect"` or `"tls"`), with the signal's reason when it aborts, and with `TypeError`
- * or `RangeError` for options that make no sense.
+ * Rejects with `ConnectError`, `DnsError`, `ProxyError`, `TlsError` or
+ * `TimeoutError` (phase `"lookup"`, `"connect"`, `"proxy"` or `"tls"`), with the
+ * signal's reason when it aborts, and with `TypeError` or `RangeError` for options
+ * that make no sense.
  *
  * @example
  * ```ts
@@ -82,7 +103,7 @@ export async function connect(options: TcpConnectOptions): Promise<Connection> {
     throw new TypeError("Cannot connect: neither port nor path is given");
   }
   if (options.path !== undefined) {
-    for (const name of ["port", "hostname", "localAddress"] as const) {
+    for (const name of NOT_UNIX) {
       if (options[name] !== undefined) {
         throw new TypeError(`Cannot connect: give either path or ${name}`);
       }
@@ -96,8 +117,9 @@ export async function connect(options: TcpConnectOptions): Promise<Connection> {
   if (typeof options.keepAlive !== "boolean") {
     checkAmount(options.keepAlive, "keepAlive", "connect");
   }
+  checkLookup(options.lookup, "connect");
   const { signal, noDelay = true, keepAlive = false } = options;
-  const transport = await dial(options);
+  const transport = await dial({ ...options, proxy: proxyOf(options) });
   if (!noDelay) transport.setNoDelay(false);
   if (keepAlive !== false) {
     transport.setKeepAlive(true, keepAlive === true ? undefined : keepAlive);
@@ -110,4 +132,11 @@ export async function connect(options: TcpConnectOptions): Promise<Connection> {
     connection.closed.then(() => signal.removeEventListener("abort", abort));
   }
   return connection;
+}
+
+function proxyOf(options: TcpConnectOptions): ProxyPlan | undefined {
+  const { proxy, hostname = "localhost" } = options;
+  if (proxy === undefined) return undefined;
+  tunnelHost(hostname, "connect");
+  return proxyPlan(proxy, "connect");
 }

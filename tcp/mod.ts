@@ -17,5 +17,7 @@
 export * from "./connect.ts";
 export * from "./serve.ts";
 export * from "./types.ts";
+export type { Lookup, LookupAddress, LookupOptions } from "./_lookup.ts";
+export type { ProxyOptions } from "./_proxy.ts";
 export * from "../streams/errors.ts";
 export type { Address, Bytes, CloseInfo, Wait } from "../streams/types.ts";
