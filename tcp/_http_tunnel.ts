@@ -101,7 +101,8 @@ function refusal(status: number, reason: string): Refusal {
   // Text of a stranger's: only what is plain, and not much of it.
   const plain = reason.replace(/[^\x20-\x7e]/g, "").slice(0, MAX_REASON).trim();
   const said = `it answered ${plain === "" ? status : `${status} ${plain}`}`;
-  if (status === 407) {
+  // Some say 401 where 407 is meant.
+  if (status === 407 || status === 401) {
     return new Refusal(
       `${said}: give it other user and password in its URL`,
       "ERR_PROXY_AUTH",

@@ -162,13 +162,11 @@ async function readSocks5(
   } else await connection.send(bytesOf("\x05\x00"));
   const request = await reader.exactly(4);
   const kind = code(request, 3);
-  const size = kind === 1 ? 4 : kind === 4 ? 16 : code(
-    await reader.exactly(1),
-    0,
-  );
+  const length = kind === 3 ? await reader.exactly(1) : "";
+  const size = kind === 1 ? 4 : kind === 4 ? 16 : code(length, 0);
   const where = await reader.exactly(size);
   const port = await reader.exactly(2);
-  told.heads.push(head, request + where + port);
+  told.heads.push(head, request + length + where + port);
   const hostname = kind === 3
     ? where
     : kind === 1
