@@ -1,8 +1,14 @@
 import { checkClientTls } from "../tcp/_tls_options.ts";
+import { checkLookup } from "../tcp/_lookup.ts";
+import type { Lookup } from "../tcp/_lookup.ts";
 import type { TlsClientOptions } from "../tcp/types.ts";
+import { proxiesOf } from "./_client_proxy.ts";
+import type { Proxies } from "./_client_proxy.ts";
 import { showText } from "./_h1_error.ts";
 import type { Fields } from "./_h1_types.ts";
 import { checkName, checkValue } from "./_h1_writer.ts";
+import { noProxyOf } from "./_no_proxy.ts";
+import type { NoProxy } from "./_no_proxy.ts";
 import type {
   ClientAuth,
   ClientInit,
@@ -14,7 +20,7 @@ import type {
 const SETTINGS = [
   ...["headers", "query", "queryStyle", "auth", "base", "timeout"],
   ...["redirect", "maxRedirects", "maxResponseSize", "decompress"],
-  ...["throwOnStatus", "unix", "tls"],
+  ...["throwOnStatus", "unix", "tls", "lookup", "proxy", "noProxy"],
 ];
 const INIT = new Set([
   ...SETTINGS,
@@ -25,7 +31,7 @@ const INIT = new Set([
 const OPTIONS = new Set([...SETTINGS, "pool", "localAddress", "use"]);
 const POOL = new Set(["perHost", "total", "queue", "idleTimeout"]);
 const TIMEOUTS = new Set([
-  ...["pool", "connect", "tls", "response", "idle", "total"],
+  ...["pool", "lookup", "connect", "tls", "response", "idle", "total"],
 ]);
 const STYLES = new Set(["repeat", "brackets", "indices", "comma"]);
 const REDIRECTS = new Set(["follow", "error", "manual"]);
@@ -62,6 +68,9 @@ export interface Settled {
   readonly throwOnStatus: boolean;
   readonly unix: string | undefined;
   readonly tls: TlsClientOptions | undefined;
+  readonly lookup: Lookup | undefined;
+  readonly proxies: Proxies | undefined;
+  readonly noProxy: NoProxy | undefined;
 }
 
 const BASICS: Settled = {
@@ -73,6 +82,9 @@ const BASICS: Settled = {
   throwOnStatus: false,
   unix: undefined,
   tls: undefined,
+  lookup: undefined,
+  proxies: undefined,
+  noProxy: undefined,
 };
 
 /** The settings with others laid over them. */
@@ -95,6 +107,8 @@ export function settle(given: ClientSettings, under = BASICS): Settled {
   if (queryStyle !== undefined && !STYLES.has(queryStyle)) {
     throw new TypeError(`Cannot fetch: no such queryStyle: ${queryStyle}`);
   }
+  const { lookup, proxy, noProxy } = given;
+  checkLookup(lookup, "fetch");
   checkAmount(given.maxRedirects, "maxRedirects");
   checkAmount(given.maxResponseSize, "maxResponseSize");
   return {
@@ -106,6 +120,11 @@ export function settle(given: ClientSettings, under = BASICS): Settled {
     throwOnStatus: given.throwOnStatus ?? under.throwOnStatus,
     unix: given.unix ?? under.unix,
     tls: given.tls === undefined ? under.tls : checkTls(given.tls),
+    lookup: lookup ?? under.lookup,
+    proxies: proxy === undefined ? under.proxies : proxiesOf(proxy, "fetch"),
+    noProxy: noProxy === undefined
+      ? under.noProxy
+      : noProxyOf(noProxy, "fetch"),
   };
 }
 

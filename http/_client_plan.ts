@@ -3,6 +3,12 @@ import type { TlsClientOptions } from "../tcp/types.ts";
 import type { RequestBody } from "./_client_body.ts";
 import { checkLength } from "./_client_body.ts";
 import type { Call, Plan } from "./_client_call.ts";
+import {
+  isForwarded,
+  keyOfWay,
+  proxyFor,
+  proxyLines,
+} from "./_client_proxy.ts";
 import { hasField, overlay, without } from "./_client_options.ts";
 import type { GivenFields, Settled } from "./_client_options.ts";
 import type { Route } from "./_client_pool.ts";
@@ -56,6 +62,7 @@ export function makePlan(init: PlanInit): Plan {
   if (body?.type !== undefined && !hasField(fields, "content-type")) {
     fields = [...fields, "content-type", body.type];
   }
+  const route = routeOf(target, settled, localAddress);
   return {
     method,
     target,
@@ -66,9 +73,11 @@ export function makePlan(init: PlanInit): Plan {
       method,
       target,
       given.host ?? target.host,
-      fieldText(fields) + (given.close ? "connection: close\r\n" : ""),
+      wayText(route, fields) +
+        fieldText(fields) + (given.close ? "connection: close\r\n" : ""),
+      route,
     ),
-    route: routeOf(target, settled, localAddress),
+    route,
   };
 }
 
@@ -78,8 +87,25 @@ export function headText(
   target: Target,
   host: string,
   fields: string,
+  route: Route,
 ): string {
-  return `${method} ${target.path} HTTP/1.1\r\nhost: ${host}\r\n${fields}`;
+  // A proxy is told all of the URL (RFC 9112, 3.2.2).
+  const place = route.forward ? target.href : target.path;
+  return `${method} ${place} HTTP/1.1\r\nhost: ${host}\r\n${fields}`;
+}
+
+/** Fields for the proxy that a request is handed to. */
+export function wayText(route: Route, fields: Fields): string {
+  const { proxy, forward } = route;
+  if (proxy === undefined) return "";
+  if (forward) return proxyLines(proxy, fields);
+  if (hasField(fields, "proxy-authorization")) {
+    throw new TypeError(
+      "Cannot fetch: through a tunnel proxy-authorization would go to the " +
+        "origin: say it in the proxy's URL or headers",
+    );
+  }
+  return "";
 }
 
 /** Content-Length as the caller says it has to agree with the body. */
@@ -113,20 +139,29 @@ export function routeOf(
   settled: Settled,
   localAddress: string | undefined,
 ): Route {
-  const { unix } = settled;
+  const { unix, lookup, proxies, noProxy } = settled;
+  const proxy = unix === undefined && proxies !== undefined
+    ? proxyFor(proxies, noProxy, target)
+    : undefined;
   const tls = target.secure
     ? { alpn: ["http/1.1"], ...settled.tls }
     : undefined;
   const identity = tls === undefined ? 0 : identityOf(tls);
+  const key = unix === undefined && localAddress === undefined && identity === 0
+    ? target.origin
+    : [target.origin, unix ?? "", localAddress ?? "", identity].join(" ");
   return {
-    key: unix === undefined && localAddress === undefined && identity === 0
-      ? target.origin
-      : [target.origin, unix ?? "", localAddress ?? "", identity].join(" "),
+    key: proxy === undefined && lookup === undefined
+      ? key
+      : key + keyOfWay(proxy, lookup),
     hostname: target.hostname,
     port: target.port,
     path: unix,
     localAddress,
     tls,
+    lookup,
+    proxy,
+    forward: proxy !== undefined && isForwarded(proxy, target.secure),
   };
 }
 
@@ -190,6 +225,7 @@ export function followRedirect(
     );
   }
   if (target.origin !== plan.target.origin) fields = without(fields, SECRETS);
+  const route = routeOf(target, settled, plan.route.localAddress);
   return {
     ...plan,
     method,
@@ -201,9 +237,11 @@ export function followRedirect(
       method,
       target,
       target.host,
-      fieldText(fields) + (plan.close ? "connection: close\r\n" : ""),
+      wayText(route, fields) +
+        fieldText(fields) + (plan.close ? "connection: close\r\n" : ""),
+      route,
     ),
-    route: routeOf(target, settled, plan.route.localAddress),
+    route,
   };
 }
 

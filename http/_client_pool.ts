@@ -1,5 +1,7 @@
 import { NetError, PoolError } from "../streams/errors.ts";
 import { dial } from "../tcp/_dial.ts";
+import type { Lookup } from "../tcp/_lookup.ts";
+import type { ProxyPlan } from "../tcp/_proxy.ts";
 import type { TlsClientOptions } from "../tcp/types.ts";
 import { Deadlines } from "./_client_timers.ts";
 import { H1Connection } from "./_client_connection.ts";
@@ -14,6 +16,10 @@ export interface Route {
   readonly localAddress: string | undefined;
   /** Only over TLS. */
   readonly tls: TlsClientOptions | undefined;
+  readonly lookup: Lookup | undefined;
+  readonly proxy: ProxyPlan | undefined;
+  /** Whether the proxy is handed the requests: no tunnel. */
+  readonly forward: boolean;
 }
 
 /** Bounds of a pool. */
@@ -294,11 +300,15 @@ export class Host {
         ? { hostname: route.hostname, port: route.port }
         : { path: route.path }),
       localAddress: route.localAddress,
+      lookup: route.lookup,
+      proxy: route.proxy,
+      forward: route.forward,
       tls: route.tls,
       // Old servers know no ALPN; others choose http/1.1 or refuse.
       alpnOptional: true,
       timeout: call.settled.timeouts.connect,
       tlsTimeout: call.settled.timeouts.tls,
+      lookupTimeout: call.settled.timeouts.lookup,
       signal: dial_.controller.signal,
     }).then((transport) => {
       this.#dials.delete(dial_);

@@ -1,3 +1,5 @@
+import type { Lookup } from "../tcp/_lookup.ts";
+import type { ProxyOptions } from "../tcp/_proxy.ts";
 import type { TlsClientOptions } from "../tcp/types.ts";
 import type { ClientBody } from "./_client_body.ts";
 import type { ClientResponse } from "./_client_response.ts";
@@ -7,6 +9,8 @@ import type { QueryInit, QueryStyle } from "./_client_url.ts";
 export interface ClientTimeouts {
   /** Waiting for a place in the pool. @default no limit */
   pool?: number;
+  /** Looking a name up, within `connect`. @default none of its own */
+  lookup?: number;
   /** Making a connection, its name looked up; TLS, too. @default 10 s */
   connect?: number;
   /** Agreeing on TLS, counted apart from `connect`. @default none of its own */
@@ -52,6 +56,26 @@ export interface ClientSettings {
   unix?: string;
   /** What `https:` trusts and shows. @default the runtime's authorities */
   tls?: true | TlsClientOptions;
+  /** Says which addresses a name has. @default the system's resolver */
+  lookup?: Lookup;
+  /**
+   * Goes through a proxy: its URL (`http:`, `https:`, `socks4:`, `socks4a:`,
+   * `socks5:` or `socks5h:`, with user and password where it wants them), or
+   * more than that. An HTTP proxy is handed requests for `http:` URLs; for
+   * `https:` ones, and with `tunnel`, it makes a tunnel. `"env"` goes by
+   * `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` of the environment
+   * as it is then, in lower or upper case; `HTTP_PROXY` does not count where
+   * `REQUEST_METHOD` is set. `false` is none, whatever the client has. Sockets
+   * of `unix` go through none. @default {false}
+   */
+  proxy?: string | URL | ProxyOptions | "env" | false;
+  /**
+   * Whom to reach without the proxy, in a list or a text with commas: a name
+   * (and what is under it), a suffix (`.example.com`: only what is under it),
+   * an address, a network (`10.0.0.0/8`) or `*`, each with a `:port` or for
+   * all. Counts beside `NO_PROXY` of `"env"`.
+   */
+  noProxy?: string | readonly string[];
 }
 
 /** What can be said of one request: fetch's own options and more. */

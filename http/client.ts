@@ -20,6 +20,7 @@ import {
   makePlan,
   routeOf,
   usualFields,
+  wayText,
 } from "./_client_plan.ts";
 import { Pool } from "./_client_pool.ts";
 import type { Route } from "./_client_pool.ts";
@@ -268,14 +269,18 @@ export class Client implements AsyncDisposable {
 
   /** A request with nothing said about it: no time is lost on options. */
   #begin(method: string, target: Target, promise: Settle): void {
+    const route = this.#route(target);
+    const fields = route.proxy === undefined
+      ? this.#usualText
+      : wayText(route, this.#usual) + this.#usualText;
     const plan: Plan = {
       method,
       target,
       fields: this.#usual,
       body: undefined,
-      head: headText(method, target, target.host, this.#usualText),
+      head: headText(method, target, target.host, fields, route),
       close: false,
-      route: this.#route(target),
+      route,
     };
     new Call({
       pool: this.#pool,

@@ -25,8 +25,8 @@ export class FetchError extends TypeError {
   /** POSIX name where one exists, `ERR_*` otherwise. */
   readonly code: string;
   /**
-   * `"pool"`, `"lookup"`, `"connect"`, `"tls"`, `"request"`, `"response"`,
-   * `"redirect"`, `"body"` or `"total"`.
+   * `"pool"`, `"lookup"`, `"connect"`, `"proxy"`, `"tls"`, `"request"`,
+   * `"response"`, `"redirect"`, `"body"` or `"total"`.
    */
   readonly phase: string;
   /** Whether the same request may succeed when it is made again. */

@@ -40,3 +40,5 @@ export type {
   TlsInfo,
   TlsServerOptions,
 } from "../tcp/types.ts";
+export type { Lookup, LookupAddress, LookupOptions } from "../tcp/_lookup.ts";
+export type { ProxyOptions } from "../tcp/_proxy.ts";
