@@ -6,6 +6,7 @@ import * as wsPackage from "ws";
 /** One of its sockets. */
 export interface WsSocket {
   readonly protocol: string;
+  readonly extensions: string;
   on(
     event: "message",
     listener: (data: Uint8Array, binary: boolean) => void,
@@ -32,10 +33,15 @@ interface WsServer {
 }
 
 interface WsModule {
-  default: new (url: string, protocols?: string[]) => WsSocket;
+  default: new (
+    url: string,
+    protocols?: string[],
+    options?: { perMessageDeflate?: unknown },
+  ) => WsSocket;
   WebSocketServer: new (options: {
     port: number;
     host: string;
+    perMessageDeflate?: unknown;
     handleProtocols?: (offered: Set<string>) => string | false;
   }) => WsServer;
 }

@@ -360,7 +360,7 @@ describe("connect()", () => {
       ["ws://a/", { headers: { "sec-websocket-key": "x" } }],
       ["ws://a/", { headers: { a: "b\r\nc: d" } }],
       ["ws://a/", { tls: true }],
-      ["ws://a/", { compress: true } as ConnectOptions],
+      ["ws://a/", { compress: 1 } as unknown as ConnectOptions],
       ["ws://a/", { proxy: "http://b/" } as ConnectOptions],
     ];
     for (const [url, options] of wrong) {

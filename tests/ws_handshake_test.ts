@@ -232,9 +232,16 @@ describe("upgrade()", () => {
         { highWaterMark: 0 },
         { heartbeat: "1 s" },
         { idleTimeout: NaN },
+        { compress: { level: 0 } },
+        { compress: { serverMaxWindowBits: 7 } },
+        { compress: { clientMaxWindowBits: 16 } },
       ]
     ) assertThrows(() => answer({}, options as UpgradeOptions), RangeError);
-    for (const options of [{ compress: true }, { masxMessageSize: 1 }]) {
+    for (
+      const options of [{ compress: "yes" }, { compress: { window: 1 } }, {
+        masxMessageSize: 1,
+      }]
+    ) {
       assertThrows(() => answer({}, options as UpgradeOptions), TypeError);
     }
     assertEquals(answer({}, { compress: false } as UpgradeOptions).status, 101);

@@ -8,6 +8,7 @@ import {
   PROTOCOL_ERROR,
   TOO_BIG,
 } from "./_codes.ts";
+import { InflateFailure, Inflater } from "./_deflate.ts";
 import { applyMask } from "./_mask.ts";
 import { decodeUtf8, Utf8Pieces } from "./_utf8.ts";
 
@@ -22,6 +23,11 @@ const VIEW_FROM = 4096;
 const GATHER_FROM = 64 * 1024;
 /** Frames of one message. */
 const MAX_FRAGMENTS = 65_536;
+
+/** On the first frame of a compressed message (RFC 7692, 6). */
+const RSV1 = 0x40;
+/** From which size on the beginning of a compressed message is looked at. */
+const PROBE_FROM = 64 * 1024;
 
 const OP_TEXT = 1;
 const OP_CLOSE = 8;
@@ -64,6 +70,8 @@ export interface FrameReaderOptions {
   maxMessageSize: number;
   /** Frames of a message. @default {65_536} */
   maxFragments?: number;
+  /** When compression was agreed on: then a message may have RSV1. */
+  inflater?: Inflater | undefined;
 }
 
 /**
@@ -76,6 +84,7 @@ export class FrameReader {
   readonly #masked: boolean;
   readonly #maxMessageSize: number;
   readonly #maxFragments: number;
+  readonly #inflater: Inflater | undefined;
   /** Bytes of a head that did not come whole. */
   #head: Uint8Array | undefined;
   #headSize = 0;
@@ -94,6 +103,9 @@ export class FrameReader {
 
   // The message that is being read; its opcode is 0 when there is none.
   #message = 0;
+  #compressed = false;
+  /** How much of it is gathered before it is looked at. */
+  #probeAt = PROBE_FROM;
   #size = 0;
   #fragments = 0;
   #gathered: Uint8Array = empty;
@@ -105,6 +117,7 @@ export class FrameReader {
     this.#masked = options.masked;
     this.#maxMessageSize = options.maxMessageSize;
     this.#maxFragments = options.maxFragments ?? MAX_FRAGMENTS;
+    this.#inflater = options.inflater;
   }
 
   /** Whether nothing more will be told: Close came, a rule broke, `stop`. */
@@ -182,7 +195,12 @@ export class FrameReader {
     const second = bytes[start + 1];
     const opcode = first & 0x0f;
     const fin = (first & 0x80) !== 0;
-    if ((first & 0x70) !== 0) {
+    const reserved = first & 0x70;
+    if (
+      reserved !== 0 &&
+      (reserved !== RSV1 || this.#inflater === undefined || opcode === 0 ||
+        opcode >= OP_CLOSE)
+    ) {
       return this.#broken("a reserved bit is set");
     }
     if (((second & 0x80) !== 0) !== this.#masked) {
@@ -227,7 +245,11 @@ export class FrameReader {
           return this.#broken("a length is not in its shortest form");
         }
       }
-      if (this.#size + length > this.#maxMessageSize) {
+      if (opcode !== 0) this.#compressed = reserved !== 0;
+      const limit = this.#compressed
+        ? Inflater.packedLimit(this.#maxMessageSize)
+        : this.#maxMessageSize;
+      if (this.#size + length > limit) {
         return this.#fail(
           TOO_BIG,
           new SizeLimitError(
@@ -263,6 +285,7 @@ export class FrameReader {
   /** Whether so many bytes are all of the frame, and all of a message. */
   #isWhole(size: number): boolean {
     return size === this.#left && size === this.#size && this.#fin &&
+      !this.#compressed &&
       this.#opcode !== 0 && this.#opcode < OP_CLOSE;
   }
 
@@ -328,7 +351,16 @@ export class FrameReader {
     const isText = this.#message === OP_TEXT;
     const whole = last && this.#size === end - start;
     let data: string | Uint8Array;
-    if (isText) {
+    if (this.#compressed) {
+      try {
+        const plain = this.#inflate(chunk.subarray(start, end), last, whole);
+        if (plain === undefined) return;
+        data = isText ? decodeUtf8(plain) : plain;
+      } catch (error) {
+        if (!(error instanceof InflateFailure)) return this.#notUtf8();
+        return this.#fail(error.code, error.error);
+      }
+    } else if (isText) {
       try {
         if (whole) {
           data = decodeUtf8(chunk.subarray(start, end));
@@ -357,6 +389,31 @@ export class FrameReader {
     this.#gathered = empty;
     this.#gatheredSize = 0;
     this.#events.message(data);
+  }
+
+  /**
+   * Gathers a compressed message, and gives it once it is whole. A large one
+   * is looked at whenever it has doubled: a bomb goes off early.
+   */
+  #inflate(
+    bytes: Uint8Array,
+    last: boolean,
+    whole: boolean,
+  ): Uint8Array | undefined {
+    const inflater = this.#inflater!;
+    const limit = this.#maxMessageSize;
+    if (whole) return inflater.unpack(bytes, limit);
+    this.#gather(bytes, 0, bytes.byteLength);
+    const packed = this.#gathered.subarray(0, this.#gatheredSize);
+    if (last) {
+      this.#probeAt = PROBE_FROM;
+      return inflater.unpack(packed, limit);
+    }
+    if (packed.byteLength >= this.#probeAt) {
+      this.#probeAt = 2 * packed.byteLength;
+      inflater.probe(packed, limit);
+    }
+    return undefined;
   }
 
   /**

@@ -3,6 +3,8 @@ import { applyMask, randomMask } from "./_mask.ts";
 /** First byte of a frame that is a message or a control frame of its own. */
 export const TEXT = 0x81;
 export const BINARY = 0x82;
+/** Marks a message as compressed (RFC 7692, 6). */
+export const COMPRESSED = 0x40;
 export const CLOSE = 0x88;
 export const PING = 0x89;
 export const PONG = 0x8a;

@@ -1,11 +1,13 @@
+import { acceptDeflate } from "./_extensions.ts";
+import type { Agreement } from "./_extensions.ts";
+import type { CompressSettings } from "./_options.ts";
+import { isToken } from "./_token.ts";
 import { sha1 } from "./_sha1.ts";
 import type { UpgradeOptions } from "./types.ts";
 
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /** 16 bytes in base64. */
 const KEY = /^[+/0-9A-Za-z]{22}==$/;
-/** RFC 9110, 5.6.2. */
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 /** Fields of the handshake that are not the caller's to set. */
 const RESERVED = /^(connection|upgrade|host|sec-websocket-.*)$/;
 
@@ -46,10 +48,6 @@ export function parseProtocols(field: string | null): string[] | undefined {
     : undefined;
 }
 
-export function isToken(text: string): boolean {
-  return TOKEN.test(text);
-}
-
 /** The caller's own fields, without those of the handshake. */
 export function extraHeaders(
   init: HeadersInit | undefined,
@@ -68,7 +66,11 @@ export function extraHeaders(
 
 /** What to answer to an upgrade request: the fields of the 101, or a refusal. */
 export type Answer =
-  | { readonly headers: Headers; readonly protocol: string }
+  | {
+    readonly headers: Headers;
+    readonly protocol: string;
+    readonly agreed: Agreement | undefined;
+  }
   | { readonly refusal: Response };
 
 /** Checks a client's handshake (RFC 6455, 4.2.1) and makes the answer. */
@@ -76,6 +78,7 @@ export function answer(
   request: Request,
   version: string,
   options: UpgradeOptions,
+  compress?: CompressSettings,
 ): Answer {
   const own = extraHeaders(options.headers, "upgrade");
   const { headers } = request;
@@ -119,12 +122,21 @@ export function answer(
   if (offered === undefined) {
     return refuse(400, "Sec-WebSocket-Protocol is malformed");
   }
+  const agreed = compress === undefined
+    ? undefined
+    : acceptDeflate(headers.get("sec-websocket-extensions"), compress);
+  if (agreed === null) {
+    return refuse(400, "Sec-WebSocket-Extensions is malformed");
+  }
   const protocol = choose(options.protocols, offered, request);
   own.set("upgrade", "websocket");
   own.set("connection", "Upgrade");
   own.set("sec-websocket-accept", acceptKey(key));
   if (protocol !== undefined) own.set("sec-websocket-protocol", protocol);
-  return { headers: own, protocol: protocol ?? "" };
+  if (agreed !== undefined) {
+    own.set("sec-websocket-extensions", agreed.extensions);
+  }
+  return { headers: own, protocol: protocol ?? "", agreed };
 }
 
 function refuse(

@@ -1,4 +1,4 @@
-import type { SocketOptions } from "./types.ts";
+import type { CompressOptions, SocketOptions } from "./types.ts";
 
 /** The limits of a socket, all of them set. */
 export interface SocketLimits {
@@ -12,6 +12,9 @@ export interface SocketLimits {
   readonly closeTimeout: number;
 }
 
+/** How to compress, all of it said. */
+export type CompressSettings = Required<CompressOptions>;
+
 const MIB = 1024 * 1024;
 
 const DEFAULTS: SocketLimits = {
@@ -23,8 +26,27 @@ const DEFAULTS: SocketLimits = {
   closeTimeout: 15_000,
 };
 
+const COMPRESS: CompressSettings = {
+  threshold: 1024,
+  level: 3,
+  serverNoContextTakeover: true,
+  clientNoContextTakeover: true,
+  serverMaxWindowBits: 15,
+  clientMaxWindowBits: 15,
+  maxMemory: 64 * MIB,
+};
+
+/** Least and most of the numbers among them. */
+const COMPRESS_RANGES: Record<string, readonly [number, number]> = {
+  threshold: [0, Infinity],
+  level: [1, 9],
+  serverMaxWindowBits: [8, 15],
+  clientMaxWindowBits: [8, 15],
+  maxMemory: [0, Infinity],
+};
+
 /** Options that are promised: refused unless they are off. */
-const NOT_YET = ["compress", "proxy", "lookup"];
+const NOT_YET = ["proxy", "lookup"];
 
 /** Longest delay a timer takes. */
 const MAX_DELAY = 2 ** 31 - 1;
@@ -39,9 +61,10 @@ export function limitsOf(
   action: string,
 ): SocketLimits {
   for (const [name, value] of Object.entries(options)) {
-    if (value === undefined || name in DEFAULTS || others.includes(name)) {
-      continue;
-    }
+    if (
+      value === undefined || name in DEFAULTS || name === "compress" ||
+      others.includes(name)
+    ) continue;
     const promised = NOT_YET.includes(name);
     if (promised && value === false) continue;
     throw new TypeError(
@@ -68,4 +91,44 @@ export function limitsOf(
     idleTimeout: check("idleTimeout", 0, MAX_DELAY),
     closeTimeout: check("closeTimeout", 0, MAX_DELAY),
   };
+}
+
+/** Checks `compress`; `undefined` is off. */
+export function compressOf(
+  compress: SocketOptions["compress"],
+  action: string,
+): CompressSettings | undefined {
+  if (compress === undefined || compress === false) return undefined;
+  if (compress === true) return COMPRESS;
+  if (typeof compress !== "object" || compress === null) {
+    throw new TypeError(
+      `Cannot ${action}: compress is true, false or options: ${compress}`,
+    );
+  }
+  for (const [name, value] of Object.entries(compress)) {
+    if (value === undefined) continue;
+    if (!(name in COMPRESS)) {
+      throw new TypeError(
+        `Cannot ${action}: no such option: compress.${name}`,
+      );
+    }
+    const range = COMPRESS_RANGES[name];
+    if (range === undefined) {
+      if (typeof value === "boolean") continue;
+      throw new TypeError(
+        `Cannot ${action}: compress.${name} must be true or false: ${value}`,
+      );
+    }
+    const [least, most] = range;
+    const whole = least === 0 || Number.isInteger(value);
+    if (!(whole && value >= least && value <= most)) {
+      throw new RangeError(
+        `Cannot ${action}: compress.${name} must be a number from ${least} to ${most}: ${value}`,
+      );
+    }
+  }
+  const given = Object.entries(compress).filter(([, value]) =>
+    value !== undefined
+  );
+  return { ...COMPRESS, ...Object.fromEntries(given) };
 }

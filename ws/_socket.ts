@@ -3,6 +3,7 @@ import { ClosedError, SizeLimitError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Address, MaybePromise, Wait } from "../streams/types.ts";
 import { INTERNAL_ERROR, NORMAL } from "./_codes.ts";
+import type { Deflate } from "./_deflate.ts";
 import type { SocketLimits } from "./_options.ts";
 import { Pings } from "./_pings.ts";
 import type {
@@ -21,6 +22,10 @@ export interface SocketInit {
   readonly limits: SocketLimits;
   readonly listener?: Listener;
   readonly protocol: string;
+  /** The extensions agreed on, as the server said them. */
+  readonly extensions?: string | undefined;
+  /** Compression, when it was agreed on; not on native engines. */
+  readonly deflate?: Deflate | undefined;
   readonly url: string;
   readonly remoteAddress: Address;
   /** Hears of what the user's code threw. */
@@ -40,7 +45,7 @@ export abstract class BaseSocket
   extends BaseDuplex<Message, Message, WebSocketCloseInfo>
   implements Socket {
   readonly protocol: string;
-  readonly extensions: string = "";
+  readonly extensions: string;
   readonly url: string;
   readonly remoteAddress: Address;
   protected readonly limits: SocketLimits;
@@ -80,6 +85,7 @@ export abstract class BaseSocket
     this.limits = init.limits;
     this.listener = init.listener;
     this.protocol = init.protocol;
+    this.extensions = init.extensions ?? "";
     this.url = init.url;
     this.remoteAddress = init.remoteAddress;
     this.#report = init.report;

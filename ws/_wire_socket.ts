@@ -3,9 +3,17 @@ import type { NetError } from "../streams/errors.ts";
 import { toError, toNetError } from "../streams/_duplex.ts";
 import type { Transport, TransportEvents } from "../tcp/_transport.ts";
 import { ABNORMAL, closePayload, GOING_AWAY, NO_CODE } from "./_codes.ts";
+import type { Deflate } from "./_deflate.ts";
 import { FrameReader } from "./_frame_reader.ts";
 import type { FrameEvents } from "./_frame_reader.ts";
-import { BINARY, CLOSE, PING, PONG } from "./_frame_writer.ts";
+import {
+  BINARY,
+  CLOSE,
+  COMPRESSED,
+  PING,
+  PONG,
+  TEXT,
+} from "./_frame_writer.ts";
 import { Output } from "./_output.ts";
 import { BaseSocket } from "./_socket.ts";
 import type { SocketInit } from "./_socket.ts";
@@ -22,6 +30,7 @@ export class WireSocket extends BaseSocket {
   /** Clients mask, and leave it to the server to end TCP first. */
   readonly #client: boolean;
   readonly #watch: Watch | undefined;
+  readonly #deflate: Deflate | undefined;
   #held = false;
   /** The Close of ours that is to go out, or has. */
   #farewell: Uint8Array | undefined;
@@ -39,10 +48,12 @@ export class WireSocket extends BaseSocket {
     const { limits } = init;
     this.#transport = transport;
     this.#client = client;
+    this.#deflate = init.deflate;
     this.#output = new Output(transport, limits.highWaterMark, client);
     this.#reader = new FrameReader({
       masked: !client,
       maxMessageSize: limits.maxMessageSize,
+      inflater: init.deflate?.inflater,
     }, new WireSocket.#FromPeer(this));
     if (limits.heartbeat > 0 || limits.idleTimeout > 0) {
       this.#watch = new Watch(limits, {
@@ -86,6 +97,14 @@ export class WireSocket extends BaseSocket {
 
   protected transmit(message: Message): void {
     if (this.#watch !== undefined) this.#watch.used = true;
+    if (this.#deflate !== undefined) {
+      const packed = this.#deflate.deflater.pack(message);
+      if (packed !== undefined) {
+        const first = typeof message === "string" ? TEXT : BINARY;
+        this.#output.frame(first | COMPRESSED, packed);
+        return;
+      }
+    }
     if (typeof message === "string") this.#output.text(message);
     else this.#output.frame(BINARY, message);
   }
@@ -321,6 +340,7 @@ export class WireSocket extends BaseSocket {
     }
     if (this.#timer !== undefined) clearTimeout(this.#timer);
     this.#watch?.stop();
+    this.#deflate?.release();
     this.#output.drop();
     this.over(
       this.#failure === undefined ? { clean: true, ...this.#received! } : {

@@ -5,15 +5,14 @@ import type { NetError } from "../streams/errors.ts";
 import { dial } from "../tcp/_dial.ts";
 import type { DialPlan } from "../tcp/_dial.ts";
 import type { Transport } from "../tcp/_transport.ts";
+import { affordable, Deflate } from "./_deflate.ts";
+import { checkDeflate, offerDeflate } from "./_extensions.ts";
+import type { Agreement } from "./_extensions.ts";
 import { HandshakeError } from "./handshake_error.ts";
-import {
-  acceptKey,
-  extraHeaders,
-  hasToken,
-  isToken,
-  randomKey,
-} from "./_handshake.ts";
-import { limitsOf } from "./_options.ts";
+import { acceptKey, extraHeaders, hasToken, randomKey } from "./_handshake.ts";
+import { isToken } from "./_token.ts";
+import { compressOf, limitsOf } from "./_options.ts";
+import type { CompressSettings } from "./_options.ts";
 import { parseTarget } from "./_target.ts";
 import type { Target } from "./_target.ts";
 import type { ConnectOptions, Socket } from "./types.ts";
@@ -32,7 +31,15 @@ interface Offer {
   readonly target: Target;
   readonly key: string;
   readonly protocols: readonly string[];
+  readonly compress: CompressSettings | undefined;
   readonly request: Uint8Array;
+}
+
+/** What the answer came to, and what came behind it. */
+interface Chosen {
+  readonly protocol: string;
+  readonly agreed: Agreement | undefined;
+  readonly rest: Uint8Array;
 }
 
 /**
@@ -91,6 +98,9 @@ export async function connect(
     const socket = new WireSocket(transport, true, {
       limits,
       protocol: chosen.protocol,
+      extensions: chosen.agreed?.extensions,
+      deflate: chosen.agreed &&
+        new Deflate(chosen.agreed, offer.compress!, true),
       url: target.url,
       remoteAddress: transport.remoteAddress,
       report: () => {},
@@ -133,6 +143,8 @@ function offerOf(target: Target, options: ConnectOptions): Offer {
   if (target.authorization !== undefined && !headers.has("authorization")) {
     headers.set("authorization", target.authorization);
   }
+  const asked = compressOf(options.compress, "connect");
+  const compress = asked && affordable(asked);
   const key = randomKey();
   const lines = [
     `GET ${target.path} HTTP/1.1`,
@@ -145,6 +157,9 @@ function offerOf(target: Target, options: ConnectOptions): Offer {
   if (protocols.length > 0) {
     lines.push(`sec-websocket-protocol: ${protocols.join(", ")}`);
   }
+  if (compress !== undefined) {
+    lines.push(`sec-websocket-extensions: ${offerDeflate(compress)}`);
+  }
   // `Headers` has refused CR, LF and whatever is not Latin-1.
   for (const [name, value] of headers) lines.push(`${name}: ${value}`);
   const text = `${lines.join("\r\n")}\r\n\r\n`;
@@ -152,6 +167,7 @@ function offerOf(target: Target, options: ConnectOptions): Offer {
     target,
     key,
     protocols,
+    compress,
     request: Uint8Array.from(text, (char) => char.charCodeAt(0)),
   };
 }
@@ -164,7 +180,7 @@ function shake(
   transport: Transport,
   offer: Offer,
   limits: { timeout: number; left: number; signal: AbortSignal | undefined },
-  take: (chosen: { protocol: string; rest: Uint8Array }) => Socket,
+  take: (chosen: Chosen) => Socket,
 ): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const { url } = offer.target;
@@ -198,11 +214,11 @@ function shake(
           { code: cause?.code ?? "ECONNRESET", phase: "handshake", cause },
         ),
       );
-    let protocol: string | undefined;
+    let chosen: Omit<Chosen, "rest"> | undefined;
     const reader = new ResponseReader({
       head(head) {
         try {
-          protocol = check(head, offer);
+          chosen = check(head, offer);
         } catch (error) {
           fail(error);
         }
@@ -231,9 +247,9 @@ function shake(
               : error,
           );
         }
-        if (done || protocol === undefined) return;
+        if (done || chosen === undefined) return;
         finish();
-        resolve(take({ protocol, rest: reader.rest() }));
+        resolve(take({ ...chosen, rest: reader.rest() }));
       },
       end: () => cut(),
       drain() {},
@@ -245,8 +261,8 @@ function shake(
   });
 }
 
-/** Checks the answer; gives the protocol chosen, `""` for none. */
-function check(head: ResponseHead, offer: Offer): string {
+/** Checks the answer; gives what was chosen, the protocol `""` for none. */
+function check(head: ResponseHead, offer: Offer): Omit<Chosen, "rest"> {
   const headers = new Headers();
   for (let i = 0; i < head.fields.length; i += 2) {
     headers.append(head.fields[i], head.fields[i + 1]);
@@ -277,9 +293,11 @@ function check(head: ResponseHead, offer: Offer): string {
   if (headers.get("sec-websocket-accept") !== acceptKey(offer.key)) {
     throw refuse("the answer does not match the key");
   }
-  if (headers.has("sec-websocket-extensions")) {
-    throw refuse("the server uses an extension that was not offered");
-  }
+  const extensions = headers.get("sec-websocket-extensions");
+  const agreed = extensions === null
+    ? undefined
+    : checkDeflate(extensions, offer.compress);
+  if (typeof agreed === "string") throw refuse(agreed);
   const protocol = headers.get("sec-websocket-protocol") ?? "";
   if (
     protocol === ""
@@ -292,5 +310,5 @@ function check(head: ResponseHead, offer: Offer): string {
         : `the server chose a protocol that was not offered: ${protocol}`,
     );
   }
-  return protocol;
+  return { protocol, agreed };
 }

@@ -24,6 +24,7 @@ export { HandshakeError } from "./handshake_error.ts";
 export { isUpgrade } from "./is_upgrade.ts";
 export { upgrade } from "./upgrade.ts";
 export type {
+  CompressOptions,
   ConnectOptions,
   Listener,
   Message,

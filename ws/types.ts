@@ -84,6 +84,36 @@ export interface Listener {
   drain?(socket: Socket): unknown;
 }
 
+/** How to compress (permessage-deflate, RFC 7692). */
+export interface CompressOptions {
+  /**
+   * Bytes of a message from which on it is compressed; one that would not
+   * become smaller is sent as it is. @default 1024
+   */
+  threshold?: number;
+  /** Effort of zlib, 1 to 9. @default 3 */
+  level?: number;
+  /**
+   * Whether each message of the server is compressed on its own. `false` lets
+   * it refer to the ones before it: smaller, at up to 32 KiB of memory on
+   * both sides and about three times the work. Broadcasts cannot share it.
+   * @default true
+   */
+  serverNoContextTakeover?: boolean;
+  /** The same for the messages of the client. @default true */
+  clientNoContextTakeover?: boolean;
+  /** log2 of the server's window, 8 to 15. @default 15 */
+  serverMaxWindowBits?: number;
+  /** log2 of the client's window, 8 to 15. @default 15 */
+  clientMaxWindowBits?: number;
+  /**
+   * Bytes that the windows of all sockets of this process may take: past
+   * them a new socket is agreed on without context takeover.
+   * @default 64 MiB
+   */
+  maxMemory?: number;
+}
+
 /** What a socket does with a connection, on either side. */
 export interface SocketOptions {
   /** Bytes of a message; a larger one closes with 1009. @default 16 MiB */
@@ -111,6 +141,16 @@ export interface SocketOptions {
   idleTimeout?: number;
   /** Milliseconds that `close` waits for the peer. @default 15 s */
   closeTimeout?: number;
+  /**
+   * Compresses messages by permessage-deflate where the peer can, too.
+   *
+   * Off by default: it costs some 20 to 60 µs of CPU a KiB and holds up the
+   * event loop while it works (a MiB takes some 10 to 30 ms), it is of no use
+   * for what is compressed already, and the size of what is sent tells of its
+   * contents, so that secrets should not be sent together with what an
+   * attacker may choose. Not on native engines. @default false
+   */
+  compress?: boolean | CompressOptions;
 }
 
 /** How to answer an upgrade. */

@@ -3,9 +3,10 @@ import type { Exchange } from "../http/_exchange.ts";
 import { takeoverResponse } from "../http/_takeover.ts";
 import { upgradeBun } from "./_bun.ts";
 import { GOING_AWAY } from "./_codes.ts";
+import { affordable, Deflate } from "./_deflate.ts";
 import { upgradeDeno } from "./_deno.ts";
 import { answer } from "./_handshake.ts";
-import { limitsOf } from "./_options.ts";
+import { compressOf, limitsOf } from "./_options.ts";
 import type { BaseSocket, SocketInit } from "./_socket.ts";
 import type { Listener, Socket, UpgradeOptions } from "./types.ts";
 import { WireSocket } from "./_wire_socket.ts";
@@ -57,13 +58,23 @@ export function upgrade(
     );
   }
   const limits = limitsOf(options, KNOWN, "upgrade");
+  let compress = compressOf(options.compress, "upgrade");
   const { context, engine, native } = exchange;
-  const given = answer(request, context.protocol, options);
+  if (compress !== undefined) {
+    if (engine !== "wire") {
+      throw new TypeError(
+        `Cannot upgrade: the ${engine} engine has no say in compression, serve with engine: "wire": compress`,
+      );
+    }
+    compress = affordable(compress);
+  }
+  const given = answer(request, context.protocol, options, compress);
   if ("refusal" in given) return given.refusal;
   const init: SocketInit = {
     limits,
     listener: typeof handler === "function" ? undefined : handler,
     protocol: given.protocol,
+    extensions: given.agreed?.extensions,
     // http: is ws:, https: is wss:.
     url: `ws${request.url.slice("http".length)}`,
     remoteAddress: context.remoteAddress,
@@ -81,7 +92,9 @@ export function upgrade(
   }
   return takeoverResponse(101, given.headers, {
     start(transport, head) {
-      const socket = new WireSocket(transport, false, init);
+      const deflate = given.agreed &&
+        new Deflate(given.agreed, compress!, false);
+      const socket = new WireSocket(transport, false, { ...init, deflate });
       adopt(exchange, socket);
       socket.start(handler, head);
     },
