@@ -422,7 +422,7 @@ describe("Client", () => {
     const client = new Client();
     for (
       const init of [
-        ...[{ proxy: "http://a" }, { agent: 1 }, { dispatcher: 1 }],
+        ...[{ proxy: "a" }, { agent: 1 }, { dispatcher: 1 }],
         ...[{ tls: {} }, { integrity: "sha256-x" }, { cookies: {} }],
         ...[{ cache: "force-cache" }, { duplex: "full" }, { redirect: "x" }],
         ...[{ queryStyle: "x" }, { timeout: { dns: 1 } }],
@@ -447,7 +447,7 @@ describe("Client", () => {
     for (
       const options of [
         ...[{ proxy: "a" }, { pool: { size: 1 } }, { use: ["x"] }],
-        ...[{ lookup() {} }, { json: 1 }],
+        ...[{ lookup: {} }, { json: 1 }],
       ]
     ) {
       assertThrows(() => new Client(options as ClientOptions), TypeError);
