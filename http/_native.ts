@@ -5,6 +5,7 @@ import type { Exchange, NativeExchange } from "./_exchange.ts";
 import { isResponse } from "./_response_parts.ts";
 import { fetchDirect } from "./_serve_direct.ts";
 import { Lifetime } from "./_serve_lifetime.ts";
+import { trailersOf } from "./_trailers.ts";
 import { urlOf } from "./_serve_options.ts";
 import type { ServeConfig } from "./_serve_options.ts";
 import type { HttpServer, ServerContext } from "./types.ts";
@@ -165,6 +166,10 @@ export abstract class NativeServer implements HttpServer {
         throw new TypeError(
           `Cannot send what the handler gave: it is no Response: ${typeof response}`,
         );
+      }
+      if (trailersOf(response) !== undefined) {
+        response.body?.cancel().catch(() => {});
+        throw refusal("send trailers", this.runtime);
       }
       return this.adapt(exchange, response);
     } catch (error) {

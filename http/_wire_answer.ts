@@ -1,6 +1,7 @@
 import type { Outgoing } from "./_response_parts.ts";
 import { takeApart } from "./_response_parts.ts";
 import { takeoverOf } from "./_takeover.ts";
+import { trailersOf } from "./_trailers.ts";
 import type { WireExchange } from "./_wire_exchange.ts";
 import { writeWhole } from "./_wire_response.ts";
 import { ResponseStream } from "./_wire_stream.ts";
@@ -57,6 +58,17 @@ function send(exchange: WireExchange, response: Response): void {
     );
   }
   const { body } = outgoing;
+  const trailers = trailersOf(response);
+  if (trailers !== undefined) {
+    exchange.stream = new ResponseStream(
+      exchange,
+      outgoing,
+      body instanceof ReadableStream ? body : streamOf(body),
+      trailers,
+    );
+    exchange.stream.start();
+    return;
+  }
   if (body === null || typeof body === "string" || isBytes(body)) {
     writeWhole(exchange, outgoing, body);
     exchange.connection.responseOver(exchange);
@@ -105,6 +117,21 @@ export function answerBare(exchange: WireExchange, status: number): void {
   exchange.stream = undefined;
   writeWhole(exchange, bareResponse(status), null);
   exchange.connection.responseOver(exchange);
+}
+
+/** A body that is there, as a stream. */
+function streamOf(
+  body: string | Uint8Array | null,
+): ReadableStream<Uint8Array> {
+  const bytes = typeof body === "string"
+    ? new TextEncoder().encode(body)
+    : body;
+  return new ReadableStream({
+    start(controller) {
+      if (bytes !== null) controller.enqueue(bytes);
+      controller.close();
+    },
+  });
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

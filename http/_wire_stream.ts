@@ -4,6 +4,7 @@ import {
   CRLF,
   encodeChunk,
   encodeHead,
+  encodeTrailers,
   LAST_CHUNK,
 } from "./_h1_writer.ts";
 import { concat } from "./_request_body.ts";
@@ -16,6 +17,7 @@ import {
   writeWhole,
 } from "./_wire_response.ts";
 import { hidesType, isText, TEXT_TYPE } from "./_text_type.ts";
+import type { OutgoingTrailers } from "./_trailers.ts";
 import type { WireExchange } from "./_wire_exchange.ts";
 
 /**
@@ -25,6 +27,7 @@ import type { WireExchange } from "./_wire_exchange.ts";
 const HOPS = 12;
 /** Bytes, in more than one chunk, that wait for that at most. */
 const HELD = 256 * 1024;
+const CHUNKED = "transfer-encoding: chunked\r\n";
 /** Chunks up to this size are written together with what frames them. */
 const SMALL = 4096;
 
@@ -51,6 +54,8 @@ export class ResponseStream {
   readonly #outgoing: Outgoing;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #declared: number | undefined;
+  /** Only where they can be sent. */
+  readonly #trailers: OutgoingTrailers | undefined;
   #chunks: Uint8Array[] = [];
   #size = 0;
   #committed = false;
@@ -65,9 +70,11 @@ export class ResponseStream {
     exchange: WireExchange,
     outgoing: Outgoing,
     stream: ReadableStream<Uint8Array>,
+    trailers?: OutgoingTrailers,
   ) {
     this.#exchange = exchange;
     this.#outgoing = { ...outgoing };
+    if (exchange.head.minor === 1) this.#trailers = trailers;
     this.#reader = stream.getReader();
     const { length } = outgoing;
     this.#declared = isLength(length) ? Number(length) : undefined;
@@ -169,11 +176,14 @@ export class ResponseStream {
     }
     if (this.#size > 0) this.#addType(concat(chunks), false);
     let framing = "";
-    if (this.#declared !== undefined) {
+    if (this.#trailers !== undefined) {
+      this.#chunked = true;
+      framing = `${trailerLine(this.#trailers, outgoing)}${CHUNKED}`;
+    } else if (this.#declared !== undefined) {
       framing = lengthLine(this.#declared);
     } else if (exchange.head.minor === 1) {
       this.#chunked = true;
-      framing = "transfer-encoding: chunked\r\n";
+      framing = CHUNKED;
     } else {
       // HTTP/1.0: its end is the end of the connection (RFC 9112, 6.3).
       outgoing.close = true;
@@ -206,6 +216,11 @@ export class ResponseStream {
 
   #finish(): void {
     const exchange = this.#exchange;
+    if (this.#trailers !== undefined && !this.#committed) {
+      this.#commit();
+      // Its length was wrong.
+      if (this.#over) return;
+    }
     if (!this.#committed) {
       this.#committed = true;
       const whole = concat(this.#chunks);
@@ -218,9 +233,21 @@ export class ResponseStream {
         ),
       );
       return;
+    } else if (this.#trailers !== undefined) {
+      this.#trailers.fields.then((fields) => {
+        if (this.#over) return;
+        exchange.connection.write(encodeTrailers(fields));
+        this.#end();
+      }).catch(this.#onError);
+      return;
     } else if (this.#chunked) {
       exchange.connection.write(LAST_CHUNK);
     }
+    this.#end();
+  }
+
+  #end(): void {
+    const exchange = this.#exchange;
     this.#over = true;
     exchange.connection.responseOver(exchange);
   }
@@ -255,4 +282,13 @@ export class ResponseStream {
   #cancel(reason: unknown): void {
     this.#reader.cancel(reason).catch(() => {});
   }
+}
+
+/** Tells which trailers come, unless the handler did (RFC 9110, 6.6.2). */
+function trailerLine(
+  { names }: OutgoingTrailers,
+  { lines }: Outgoing,
+): string {
+  const told = lines.startsWith("trailer: ") || lines.includes("\ntrailer: ");
+  return told || names.length === 0 ? "" : `trailer: ${names.join(", ")}\r\n`;
 }

@@ -11,11 +11,18 @@
  * @module
  */
 export * from "./client.ts";
+export { compose } from "./compose.ts";
+export type { Middleware, Next } from "./compose.ts";
+export { getCookies, setCookie } from "./cookies.ts";
+export type { Cookie } from "./cookies.ts";
 export * from "./errors.ts";
 export * from "./fetch.ts";
+export { fromCallback } from "./from_callback.ts";
+export type { CallbackHandler } from "./from_callback.ts";
 export * from "../streams/errors.ts";
 export { installResponse, Response } from "./response.ts";
 export * from "./serve.ts";
+export { withTrailers } from "./with_trailers.ts";
 export type {
   Handler,
   HttpServer,
