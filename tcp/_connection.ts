@@ -15,8 +15,19 @@ import type {
   Wait,
 } from "../streams/types.ts";
 import { show } from "./_errors.ts";
+import { idledOut, IdleWatch } from "./_idle.ts";
+import { isShared, joined, noMessage, viewOf } from "./_message.ts";
 import type { TlsInfo, Transport } from "./_transport.ts";
-import type { Connection } from "./types.ts";
+import {
+  checkStart,
+  injected,
+  prepareStart,
+  START_TIMEOUT,
+  startTooLate,
+  takenOver,
+} from "./_start_tls.ts";
+import type { Shake } from "./_start_tls.ts";
+import type { Connection, StartTlsOptions } from "./types.ts";
 import { COPY_LIMIT, Writer } from "./_writer.ts";
 
 /** How long `close` waits for the peer's FIN, in ms. */
@@ -31,25 +42,14 @@ export interface ConnectionOptions {
   maxBuffered?: number;
   /** Milliseconds without a byte either way before it is destroyed. */
   idleTimeout?: number;
+  /** The name that was connected to, for TLS. */
+  host?: string;
+  /** Counters to go on from. */
+  bytesRead?: number;
+  bytesWritten?: number;
 }
 
 const encoder = new TextEncoder();
-
-/** The caller's bytes, not copied; `undefined` when it is no message. */
-function viewOf(message: unknown): Uint8Array | undefined {
-  if (message instanceof Uint8Array) return message;
-  if (message instanceof ArrayBuffer) return new Uint8Array(message);
-  if (ArrayBuffer.isView(message)) {
-    const { buffer, byteOffset, byteLength } = message;
-    return new Uint8Array(buffer, byteOffset, byteLength);
-  }
-  return undefined;
-}
-
-function isShared(bytes: Uint8Array): boolean {
-  return typeof SharedArrayBuffer !== "undefined" &&
-    bytes.buffer instanceof SharedArrayBuffer;
-}
 
 /** A large message on its way, and the sender whose buffer it is. */
 interface Lent {
@@ -68,10 +68,11 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
   readonly #transport: Transport;
   readonly #writer: Writer;
   readonly #maxBuffered: number;
-  readonly #idleTimeout: number;
+  readonly #idle: IdleWatch | undefined;
   readonly #lent = new Ring<Lent>();
-  #bytesRead = 0;
-  #bytesWritten = 0;
+  readonly #options: ConnectionOptions;
+  #bytesRead: number;
+  #bytesWritten: number;
   #error: NetError | undefined;
   #over = false;
   /** FIN was asked for: whoever waits to send goes first, nobody else. */
@@ -85,10 +86,14 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
   #reading = false;
   /** Called when everything written, and FIN, is with the kernel. */
   #flushed: (() => void)[] = [];
-  #idleTimer: ReturnType<typeof setTimeout> | undefined;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
   #closeBy = Infinity;
-  #lastActive = 0;
+  /** Set once TLS is being started: what other calls are refused with. */
+  #taken: NetError | undefined;
+  /** Settles when that has succeeded or failed; it does not reject. */
+  #starting: Promise<unknown> | undefined;
+  /** What goes on in place of this. */
+  #next: TcpConnection | undefined;
 
   /** `head` is what was read before this took the transport over. */
   constructor(
@@ -96,7 +101,7 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
     options: ConnectionOptions = {},
     head?: Uint8Array,
   ) {
-    const { maxBuffered = 16_777_216 } = options;
+    const { maxBuffered = 16_777_216, idleTimeout = 0 } = options;
     const highWaterMark = Math.max(1, options.highWaterMark ?? 65_536);
     super({
       size: (chunk) => chunk.byteLength,
@@ -121,14 +126,21 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
       onOverflow: () => this.#overflow(),
     });
     this.#transport = transport;
+    this.#options = options;
+    this.#bytesRead = options.bytesRead ?? 0;
+    this.#bytesWritten = options.bytesWritten ?? 0;
     this.#writer = new Writer(
       transport,
       highWaterMark,
       () => this.#roomy(),
     );
     this.#maxBuffered = maxBuffered;
-    this.#idleTimeout = options.idleTimeout ?? 0;
-    if (this.#idleTimeout > 0) this.#watchIdle();
+    if (idleTimeout > 0) {
+      this.#idle = new IdleWatch(
+        idleTimeout,
+        () => this.destroy(idledOut(this.remoteAddress, idleTimeout)),
+      );
+    }
     if (head !== undefined && head.byteLength > 0) this.#take(head);
     transport.attach({
       data: (chunk) => this.#take(chunk),
@@ -158,11 +170,11 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
   }
 
   get bytesRead(): number {
-    return this.#bytesRead;
+    return this.#next?.bytesRead ?? this.#bytesRead;
   }
 
   get bytesWritten(): number {
-    return this.#bytesWritten;
+    return this.#next?.bytesWritten ?? this.#bytesWritten;
   }
 
   get buffered(): number {
@@ -179,13 +191,7 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
     }
     const bytes = viewOf(message);
     if (bytes === undefined) {
-      return Promise.reject(
-        new TypeError(
-          `Cannot send: a message is a string or bytes: ${
-            message === null ? "null" : typeof message
-          }`,
-        ),
-      );
+      return Promise.reject(noMessage(message));
     }
     if (!now) return this.#queue(bytes, options);
     this.#bytesWritten += bytes.byteLength;
@@ -197,6 +203,7 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
   }
 
   #queue(bytes: Uint8Array, options?: Wait): MaybePromise<boolean> {
+    if (this.#taken !== undefined) return Promise.reject(this.#taken);
     if (this.#finishing) return refuseWait(options) ?? false;
     return this.outbox.send(bytes, options);
   }
@@ -279,13 +286,7 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
       parts.push(this.#split(part, n - filled));
       filled += parts[parts.length - 1].byteLength;
     }
-    const bytes = new Uint8Array(n);
-    let offset = 0;
-    for (const part of parts) {
-      bytes.set(part, offset);
-      offset += part.byteLength;
-    }
-    return bytes;
+    return joined(parts, n);
   }
 
   /** The beginning of a chunk; the rest goes back. */
@@ -300,6 +301,7 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
   }
 
   closeWrite(): Promise<void> {
+    if (this.#taken !== undefined) return Promise.reject(this.#taken);
     this.#finishing = true;
     this.#finishIfDue();
     return this.#flush();
@@ -308,6 +310,7 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
   /** FIN, once those who waited to send have had their turn. */
   #finishIfDue(): void {
     if (!this.#finishing || this.#over || this.outbox.waiting > 0) return;
+    if (this.#taken !== undefined) return this.#writer.flush();
     this.outbox.close();
     this.#writer.end();
   }
@@ -323,6 +326,7 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
         `Cannot close: timeout must be a number of 0 or more: ${timeout}`,
       );
     }
+    if (this.#taken !== undefined) return await this.#closeNext(timeout);
     if (this.#over) return void await this.closed;
     this.#closeWithin(timeout);
     if (!this.#leaving) {
@@ -353,12 +357,18 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
   }
 
   destroy(reason?: unknown): void {
+    if (this.#taken !== undefined && this.#over) {
+      if (this.#next !== undefined) this.#next.destroy(reason);
+      else this.#giveUp(reason, "destroyed");
+      return;
+    }
     if (this.#over) return;
     this.#stop(reason);
     this.#transport.destroy();
   }
 
   reset(): void {
+    this.#next?.reset();
     if (this.#over) return;
     this.#stop(
       new ClosedError(`Connection to ${show(this.remoteAddress)} was reset`, {
@@ -371,7 +381,128 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
 
   /** Whether this error is the connection's own end, not somebody's mistake. */
   broke(error: unknown): boolean {
-    return error === this.#error;
+    return error === this.#error || this.#next?.broke(error) === true;
+  }
+
+  startTls(options: StartTlsOptions): Promise<Connection> {
+    try {
+      checkStart(options);
+      this.#checkFree();
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    // From here on nothing more is sent in plain text.
+    this.#taken = takenOver(this.remoteAddress);
+    this.#finishing = true;
+    const started = this.#startTls(options);
+    this.#starting = started.catch(() => {});
+    return started;
+  }
+
+  /** Throws unless all of it can be handed over. */
+  #checkFree(): void {
+    if (this.#taken !== undefined) throw this.#taken;
+    const address = this.remoteAddress;
+    if (this.#over || this.#finishing || this.#ended) {
+      throw this.#error ?? new ClosedError(
+        `Cannot start TLS with ${show(address)}: the connection ends`,
+        { address },
+      );
+    }
+    if (this.#reading || this.inbox.awaited) {
+      throw new TypeError("Cannot start TLS: a receive is pending");
+    }
+  }
+
+  async #startTls(options: StartTlsOptions): Promise<Connection> {
+    const address = this.remoteAddress;
+    const hostname = this.#options.host ??
+      (address.transport === "tcp" ? address.hostname : "localhost");
+    let shake: Shake;
+    try {
+      shake = await prepareStart(options, hostname);
+    } catch (error) {
+      this.#taken = undefined;
+      this.#finishing = false;
+      throw error;
+    }
+    const late = () => this.destroy(startTooLate(address));
+    const timer = setTimeout(late, START_TIMEOUT);
+    try {
+      await this.#flush();
+      if (this.#ended) this.destroy();
+      if (this.#over) throw this.#error ?? this.#taken;
+      const head: Uint8Array[] = [];
+      for (let it = this.inbox.drop(); it; it = this.inbox.drop()) {
+        head.push(it);
+        this.#bytesRead -= it.byteLength;
+      }
+      const server = "server" in options && options.server === true;
+      const mixed = injected(head, { address, server });
+      if (mixed !== undefined) {
+        this.destroy(mixed);
+        throw mixed;
+      }
+      return await this.#handOver(shake, head);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #handOver(
+    shake: Shake,
+    head: readonly Uint8Array[],
+  ): Promise<Connection> {
+    const by = this.#closeBy;
+    this.#release();
+    this.#closeBy = Infinity;
+    this.#closeWithin(by - performance.now());
+    let transport: Transport;
+    try {
+      transport = await shake(this.#transport, head);
+      if (this.#error !== undefined) {
+        transport.destroy();
+        throw this.#error;
+      }
+    } catch (error) {
+      this.#giveUp(error, "not secured");
+      this.#taken = undefined;
+      this.inbox.end(this.#error);
+      this.settle({ clean: false, error: this.#error! });
+      throw this.#error;
+    }
+    clearTimeout(this.#closeTimer);
+    this.inbox.end(this.#taken);
+    const next = this.#next = new TcpConnection(transport, {
+      ...this.#options,
+      bytesRead: this.#bytesRead,
+      bytesWritten: this.#bytesWritten,
+    });
+    next.closed.then((info) => this.settle(info));
+    return next;
+  }
+
+  /** Ends it within the handshake, which then fails. */
+  #giveUp(reason: unknown, how: string): void {
+    this.#error ??= toNetError(
+      reason,
+      `Connection to ${show(this.remoteAddress)} was ${how}`,
+    );
+    clearTimeout(this.#closeTimer);
+    this.#transport.destroy();
+  }
+
+  /** Closes what TLS is being started on, or has been. */
+  async #closeNext(timeout: number): Promise<void> {
+    const by = performance.now() + timeout;
+    if (this.#next === undefined) {
+      this.#closeWithin(timeout);
+      await this.#starting;
+      // It could not even begin: this goes on.
+      if (this.#taken === undefined) return await this.close({ timeout });
+    }
+    await this.#next?.close({ timeout: Math.max(0, by - performance.now()) });
+    await this.closed;
   }
 
   #stop(reason: unknown): void {
@@ -384,7 +515,7 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
   /** No more sends; whoever waits for one is told. */
   #release(): void {
     this.#over = true;
-    clearTimeout(this.#idleTimer);
+    this.#idle?.stop();
     clearTimeout(this.#closeTimer);
     this.#writer.drop();
     this.outbox.close();
@@ -396,7 +527,7 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
 
   #take(chunk: Uint8Array): void {
     this.#bytesRead += chunk.byteLength;
-    this.#active();
+    this.#idle?.touch();
     if (this.#deaf) return;
     if (this.#leaving && this.inbox.full) {
       // From here on it has gaps for whoever still receives: let it end.
@@ -414,7 +545,7 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
   }
 
   #drained(): void {
-    this.#active();
+    this.#idle?.touch();
     this.#writer.drained();
     this.#roomy();
     const sent = this.#bytesWritten - this.#writer.buffered;
@@ -464,28 +595,5 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
     const waiting = this.#flushed;
     this.#flushed = [];
     for (const resolve of waiting) resolve();
-  }
-
-  #active(): void {
-    if (this.#idleTimeout > 0) this.#lastActive = performance.now();
-  }
-
-  #watchIdle(): void {
-    this.#active();
-    const look = () => {
-      const left = this.#lastActive + this.#idleTimeout - performance.now();
-      if (left > 0) {
-        this.#idleTimer = setTimeout(look, left);
-        return;
-      }
-      this.destroy(
-        new TimeoutError(
-          `Connection to ${show(this.remoteAddress)} was idle for ` +
-            `${this.#idleTimeout} ms`,
-          { phase: "idle", address: this.remoteAddress },
-        ),
-      );
-    };
-    this.#idleTimer = setTimeout(look, this.#idleTimeout);
   }
 }

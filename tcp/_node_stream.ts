@@ -26,6 +26,8 @@ export class TransportStream extends Duplex {
   readonly transport: Transport;
   #written: (() => void) | undefined;
   #held = false;
+  /** What was read before, until it is given on. */
+  #head: readonly Uint8Array[];
   shaking = true;
   /** Everything is with the kernel. */
   onIdle: () => void = () => {};
@@ -35,12 +37,22 @@ export class TransportStream extends Duplex {
   constructor(transport: Transport, head: readonly Uint8Array[] = []) {
     super({ allowHalfOpen: true });
     this.transport = transport;
-    for (const chunk of head) this.push(chunk);
+    this.#head = head;
+    if (head.length > 0) {
+      // What is there at once node:tls of Node takes twice.
+      this.hold();
+      setImmediate(() => {
+        this.#giveHead();
+        this.release();
+      });
+    }
     transport.attach({
       data: (chunk) => {
+        this.#giveHead();
         if (!this.push(chunk)) transport.pause();
       },
       end: () => {
+        this.#giveHead();
         this.push(null);
         this.onEnd();
       },
@@ -58,6 +70,12 @@ export class TransportStream extends Duplex {
         );
       },
     });
+  }
+
+  #giveHead(): void {
+    const head = this.#head;
+    this.#head = [];
+    for (const chunk of head) this.push(chunk);
   }
 
   /** Bytes that are not with the kernel. */

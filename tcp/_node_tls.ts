@@ -276,12 +276,17 @@ interface Setup {
   readonly choosing: Identity;
 }
 
-/** How one handshake is done. */
-interface Shake {
-  readonly identity: Identity;
-  readonly timeout: number;
+interface AcceptOptions {
+  /** Milliseconds. @default 10 s */
+  readonly timeout?: number;
   /** What was read already. */
   readonly head?: readonly Uint8Array[];
+}
+
+/** How one handshake is done. */
+interface Shake extends AcceptOptions {
+  readonly identity: Identity;
+  readonly timeout: number;
 }
 
 /** The server's side of TLS, for any number of transports. */
@@ -327,25 +332,29 @@ export class TlsAcceptor {
   /** The handshake with one client; rejects with a `TlsError`. */
   async accept(
     below: Transport,
-    timeout: number = HANDSHAKE_TIMEOUT,
+    { timeout = HANDSHAKE_TIMEOUT, head }: AcceptOptions = {},
   ): Promise<Transport> {
     const { own, choosing, choose } = this.#setup;
     if (choose === undefined || isDirect(below)) {
-      return await this.#shake(below, { identity: choosing, timeout });
+      return await this.#shake(below, { identity: choosing, timeout, head });
     }
     // Over a stream Bun asks nobody, and Deno waits for nobody's answer.
     const started = performance.now();
-    const { head, result } = await this.#peek(below, { choose, timeout });
+    const peeked = await this.#peek(below, { choose, timeout, head });
     return await this.#shake(below, {
-      identity: result ?? own,
+      identity: peeked.result ?? own,
       timeout: Math.max(1, timeout - (performance.now() - started)),
-      head,
+      head: peeked.head,
     });
   }
 
   async #peek(
     below: Transport,
-    { choose, timeout }: { choose: Chooser<Identity>; timeout: number },
+    { choose, timeout, head }: {
+      choose: Chooser<Identity>;
+      timeout: number;
+      head?: readonly Uint8Array[];
+    },
   ): Promise<Peeked<Identity>> {
     const address = below.remoteAddress;
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -355,6 +364,10 @@ export class TlsAcceptor {
         reject(tooLate(address, timeout));
       }, timeout);
     });
+    const cut = () => {
+      below.destroy();
+      return tlsError(cutShort(), address);
+    };
     const chosen = async (name: string) => {
       try {
         return await choose(name);
@@ -362,12 +375,9 @@ export class TlsAcceptor {
         throw refuseName(below, error);
       }
     };
-    const cut = () => {
-      below.destroy();
-      return tlsError(cutShort(), address);
-    };
+    const plan = { choose: chosen, cut, before: head };
     try {
-      return await Promise.race([peekName(below, chosen, cut), late]);
+      return await Promise.race([peekName(below, plan), late]);
     } finally {
       clearTimeout(timer);
     }

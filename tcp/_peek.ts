@@ -8,6 +8,14 @@ export interface Peeked<T> {
   readonly result: T | undefined;
 }
 
+export interface PeekPlan<T> {
+  choose(name: string): MaybePromise<T | undefined>;
+  /** The error for a transport that ends before. */
+  cut(): Error;
+  /** What was read already. */
+  before?: readonly Uint8Array[];
+}
+
 /**
  * Reads the name that a TLS client asks for off a transport, and has `choose`
  * think about it, with the transport paused; then somebody else must attach
@@ -16,8 +24,7 @@ export interface Peeked<T> {
  */
 export function peekName<T>(
   below: Transport,
-  choose: (name: string) => MaybePromise<T | undefined>,
-  cut: () => Error,
+  { choose, cut, before = [] }: PeekPlan<T>,
 ): Promise<Peeked<T>> {
   const reader = new HelloReader();
   const head: Uint8Array[] = [];
@@ -36,11 +43,13 @@ export function peekName<T>(
         reject(error);
       }
     };
+    const take = (chunk: Uint8Array) => {
+      head.push(chunk);
+      if (!asked && reader.push(chunk)) ask();
+    };
+    for (const chunk of before) take(chunk);
     below.attach({
-      data(chunk) {
-        head.push(chunk);
-        if (!asked && reader.push(chunk)) ask();
-      },
+      data: take,
       end: () => reject(cut()),
       drain() {},
       close: () => reject(cut()),

@@ -81,24 +81,26 @@ function checkSni(sni: unknown, what: string): void {
 }
 
 /** Refuses options of a client that make no sense. */
-export function checkClientTls(options: TlsClientOptions): void {
-  const what = "connect";
+export function checkClientTls(
+  options: TlsClientOptions,
+  what = "connect",
+): void {
   refuseUnknown(options, CLIENT, what);
   checkPem(options.ca, "ca", what);
   checkPem(options.cert, "cert", what);
   checkPem(options.key, "key", what);
   checkAlpn(options.alpn, what);
   if ((options.cert === undefined) !== (options.key === undefined)) {
-    throw new TypeError("Cannot connect: tls.cert and tls.key belong together");
+    throw new TypeError(`Cannot ${what}: tls.cert and tls.key belong together`);
   }
   const { insecure, serverName } = options;
   if (insecure !== undefined && typeof insecure !== "boolean") {
-    throw new TypeError(`Cannot connect: tls.insecure must be a boolean`);
+    throw new TypeError(`Cannot ${what}: tls.insecure must be a boolean`);
   }
   if (
     serverName !== undefined &&
     (typeof serverName !== "string" || serverName === "")
-  ) throw new TypeError("Cannot connect: tls.serverName must be a name");
+  ) throw new TypeError(`Cannot ${what}: tls.serverName must be a name`);
 }
 
 /** Refuses options of a server that make no sense. */

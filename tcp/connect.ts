@@ -124,7 +124,11 @@ export async function connect(options: TcpConnectOptions): Promise<Connection> {
   if (keepAlive !== false) {
     transport.setKeepAlive(true, keepAlive === true ? undefined : keepAlive);
   }
-  const connection = new TcpConnection(transport, options);
+  const { hostname = "localhost" } = options;
+  const connection = new TcpConnection(transport, {
+    ...options,
+    host: hostname,
+  });
   if (signal !== undefined) {
     const abort = () => connection.destroy(signal.reason);
     if (signal.aborted) abort();

@@ -57,6 +57,11 @@ export interface TlsClientOptions {
   alpn?: string[];
 }
 
+/** What `startTls` takes: a client's side, or with `server` the server's. */
+export type StartTlsOptions =
+  | TlsClientOptions
+  | (TlsServerOptions & { server: true });
+
 /**
  * A TCP, TLS or Unix-socket connection: a duplex of bytes.
  *
@@ -86,6 +91,39 @@ export interface Connection extends Duplex<Uint8Array, Bytes> {
   read(n: number, options?: Wait): Promise<Uint8Array | undefined>;
   /** Half-close: FIN after what is queued. Reading goes on. */
   closeWrite(): Promise<void>;
+  /**
+   * Starts TLS in mid-stream (STARTTLS) and gives the connection to go on
+   * with, after the handshake; the client's side, or with `server: true` the
+   * server's. What was sent before goes out first. A client checks the
+   * certificate against `serverName`, or the hostname it had connected to.
+   *
+   * What came before and was not received is never given out as secret: a
+   * handshake that has begun already is taken up, anything else is refused
+   * with code `ERR_TLS_NOT_TLS`, and the connection destroyed. Text that you
+   * have received but not looked at, say in a line reader, is for you to drop
+   * (RFC 3207 §4.2).
+   *
+   * This connection is then spent: `send`, `receive` and the like are
+   * refused with code `ERR_DETACHED`; `close`, `destroy`, `closed` and the
+   * counters are those of the new one. When the handshake fails, or takes
+   * more than 10 s, both are over: rejects with a `TlsError` or
+   * `TimeoutError`. Wrong options, a pending `receive` and a useless key are
+   * refused before anything is touched.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@sluice/net/tcp";
+   *
+   * async function login(hostname: string): Promise<void> {
+   *   const plain = await connect({ hostname, port: 25 });
+   *   await plain.send("STARTTLS\r\n");
+   *   await plain.receive(); // 220 Go ahead
+   *   const secure = await plain.startTls({});
+   *   await secure.send("EHLO me\r\n");
+   * }
+   * ```
+   */
+  startTls(options: StartTlsOptions): Promise<Connection>;
   /**
    * Flushes, says FIN, waits for the peer's FIN, then ends. What still comes
    * can be received by who goes on receiving; it is dropped otherwise, so that

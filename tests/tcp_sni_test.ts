@@ -230,7 +230,7 @@ describe("TLS `sni`", () => {
     const results: (string | TlsError)[] = [];
     const server = await runtime.listen({ hostname: "127.0.0.1", port: 0 }, {
       connection: (below) =>
-        acceptor.accept(below, 300).then((transport) => {
+        acceptor.accept(below, { timeout: 300 }).then((transport) => {
           results.push("done");
           transport.destroy();
         }, (error) => results.push(error)),

@@ -485,7 +485,10 @@ describe("TLS", () => {
     let failure: Promise<unknown> | undefined;
     const server = await listen({ hostname: "127.0.0.1", port: 0 }, {
       connection: (below) =>
-        failure = acceptor.accept(below, 80).then(() => "no", (error) => error),
+        failure = acceptor.accept(below, { timeout: 80 }).then(
+          () => "no",
+          (error) => error,
+        ),
       error() {},
     });
     try {
