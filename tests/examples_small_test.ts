@@ -141,9 +141,36 @@ test("examples/hono serves routes and a WebSocket", () =>
     socket.destroy();
   }));
 
+test("examples/fetch_public fetches nothing of our own network", async () => {
+  const target = await serve(() => {}, { hostname, port: 0 });
+  const { port: inside } = target.address as { port: number };
+  try {
+    await running("fetch_public", async (program) => {
+      const port = await program.port();
+      for (
+        const host of [
+          ...["localhost", "127.0.0.1", "127.1", "0x7f000001", "2130706433"],
+          ...["0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "10.0.0.1"],
+          ...["[::ffff:7f00:1]", "169.254.169.254", "192.168.1.1", "[fd00::1]"],
+          ...["[fe80::1]", "[2002:7f00:1::]", "[64:ff9b::7f00:1]"],
+        ]
+      ) {
+        const url = encodeURIComponent(`http://${host}:${inside}/`);
+        const response = await fetch(`http://${hostname}:${port}/?url=${url}`);
+        const text = await response.text();
+        assertEquals([host, response.status], [host, 403]);
+        assertMatch(text, /Cannot look up .*: it is not of the public network/);
+      }
+    });
+    assertEquals(target.stats().accepted, 0);
+  } finally {
+    await target.close({ timeout: 0 });
+  }
+});
+
 test("every example is run by a test", async () => {
   const tested =
-    /^(bridge|echo_(http|ws|tcp|udp)|sse|proxy_tcp|graceful|hono)$/;
+    /^(bridge|echo_(http|ws|tcp|udp)|sse|proxy_tcp|graceful|fetch_public|hono)$/;
   for (const name of await readdir(new URL("../examples/", import.meta.url))) {
     assertMatch(name.replace(/\.[jt]s$/, ""), tested);
   }

@@ -361,7 +361,9 @@ describe("connect()", () => {
       ["ws://a/", { headers: { a: "b\r\nc: d" } }],
       ["ws://a/", { tls: true }],
       ["ws://a/", { compress: 1 } as unknown as ConnectOptions],
-      ["ws://a/", { proxy: "http://b/" } as ConnectOptions],
+      ["ws://a/", { proxy: "ftp://b/" }],
+      ["ws://a/", { proxy: "http://b/", unix: "/tmp/x" }],
+      ["ws://a/", { noProxy: "a b/" }],
     ];
     for (const [url, options] of wrong) {
       await assertRejects(() => within(connect(url, options)), TypeError);

@@ -45,9 +45,6 @@ const COMPRESS_RANGES: Record<string, readonly [number, number]> = {
   maxMemory: [0, Infinity],
 };
 
-/** Options that are promised: refused unless they are off. */
-const NOT_YET = ["proxy", "lookup"];
-
 /** Longest delay a timer takes. */
 const MAX_DELAY = 2 ** 31 - 1;
 
@@ -65,13 +62,7 @@ export function limitsOf(
       value === undefined || name in DEFAULTS || name === "compress" ||
       others.includes(name)
     ) continue;
-    const promised = NOT_YET.includes(name);
-    if (promised && value === false) continue;
-    throw new TypeError(
-      `Cannot ${action}: ${
-        promised ? "not supported yet" : "no such option"
-      }: ${name}`,
-    );
+    throw new TypeError(`Cannot ${action}: no such option: ${name}`);
   }
   const check = (name: keyof SocketLimits, least: number, most: number) => {
     const value = options[name];

@@ -1,9 +1,13 @@
+import { proxiesOf, proxyFor } from "../http/_client_proxy.ts";
 import { H1Error, ResponseReader } from "../http/_h1_reader.ts";
 import type { ResponseHead } from "../http/_h1_types.ts";
+import { noProxyOf } from "../http/_no_proxy.ts";
 import { ConnectError, TimeoutError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
 import { dial } from "../tcp/_dial.ts";
 import type { DialPlan } from "../tcp/_dial.ts";
+import { checkLookup } from "../tcp/_lookup.ts";
+import type { ProxyPlan } from "../tcp/_proxy.ts";
 import type { Transport } from "../tcp/_transport.ts";
 import { affordable, Deflate } from "./_deflate.ts";
 import { checkDeflate, offerDeflate } from "./_extensions.ts";
@@ -24,7 +28,10 @@ const MAX_DELAY = 2 ** 31 - 1;
 const LIMITS = { header: 16 * 1024, target: 0, fields: 256, trailer: 0 };
 
 /** Options besides those of every socket. */
-const KNOWN = ["headers", "protocols", "tls", "unix", "timeout", "signal"];
+const KNOWN = [
+  ...["headers", "protocols", "tls", "unix", "timeout", "signal"],
+  ...["lookup", "proxy", "noProxy"],
+];
 
 /** What was asked for, and what the answer must agree with. */
 interface Offer {
@@ -69,7 +76,8 @@ interface Chosen {
  * @param options Headers, subprotocols, limits.
  * @returns The socket, after the handshake. Rejects with a `HandshakeError`
  * when the server answers something else, with another `ConnectError` when
- * there is no connection, with a `TimeoutError`, or with the signal's reason.
+ * there is no connection, with a `DnsError`, `ProxyError`, `TlsError` or
+ * `TimeoutError`, or with the signal's reason.
  */
 export async function connect(
   url: string | URL,
@@ -113,9 +121,11 @@ export async function connect(
 /** Where to, and how safely. */
 function reach(target: Target, options: ConnectOptions): DialPlan {
   const { hostname, port, secure } = target;
-  const { unix, tls } = options;
+  const { unix, tls, lookup } = options;
   return {
     ...(unix === undefined ? { hostname, port } : { path: unix }),
+    lookup,
+    proxy: proxyOf(target, options),
     ...(secure
       ? {
         tls: {
@@ -127,6 +137,22 @@ function reach(target: Target, options: ConnectOptions): DialPlan {
       }
       : {}),
   };
+}
+
+/** The proxy that this goes through; always by a tunnel. */
+function proxyOf(
+  target: Target,
+  { unix, lookup, proxy, noProxy }: ConnectOptions,
+): ProxyPlan | undefined {
+  checkLookup(lookup, "connect");
+  if (unix !== undefined && (lookup !== undefined || proxy !== undefined)) {
+    throw new TypeError("Cannot connect: unix goes without lookup and proxy");
+  }
+  const direct = noProxy === undefined
+    ? undefined
+    : noProxyOf(noProxy, "connect");
+  if (proxy === undefined) return undefined;
+  return proxyFor(proxiesOf(proxy, "connect"), direct, target);
 }
 
 function offerOf(target: Target, options: ConnectOptions): Offer {

@@ -44,3 +44,5 @@ export type {
   Wait,
 } from "../streams/types.ts";
 export type { TlsClientOptions } from "../tcp/types.ts";
+export type { Lookup, LookupAddress, LookupOptions } from "../tcp/_lookup.ts";
+export type { ProxyOptions } from "../tcp/_proxy.ts";

@@ -5,6 +5,8 @@ import type {
   MaybePromise,
   Wait,
 } from "../streams/types.ts";
+import type { Lookup } from "../tcp/_lookup.ts";
+import type { ProxyOptions } from "../tcp/_proxy.ts";
 import type { TlsClientOptions } from "../tcp/types.ts";
 
 /** What comes and goes: text is a string, binary is bytes. */
@@ -186,6 +188,16 @@ export interface ConnectOptions extends SocketOptions {
   tls?: true | TlsClientOptions;
   /** Path of a Unix socket to connect to in place of the URL's host. */
   unix?: string;
+  /** Says which addresses a name has. @default the system's resolver */
+  lookup?: Lookup;
+  /**
+   * Goes through a proxy, as the HTTP client does, but always by a tunnel: its
+   * URL, or more than that, `"env"`, or `false`. `"env"` takes what holds for
+   * `http:` and `https:` URLs for `ws:` and `wss:` ones. @default {false}
+   */
+  proxy?: string | URL | ProxyOptions | "env" | false;
+  /** Whom to reach without the proxy, as the HTTP client has it. */
+  noProxy?: string | readonly string[];
   /** Milliseconds until the handshake is done. @default 10 s */
   timeout?: number;
   /** Gives the attempt up; `connect` rejects with its reason. */
