@@ -113,6 +113,22 @@ let shared: {
   readonly packed: Uint8Array | undefined;
 } | undefined;
 
+/** The message that is being broadcast, whatever its size. */
+let held: Message | undefined;
+
+/** A message goes to many: what it is compressed to is kept meanwhile. */
+export function share(message: Message): void {
+  held = message;
+}
+
+/** It went to all of them. */
+export function unshare(): void {
+  held = undefined;
+  if (shared !== undefined && shared.message.length > MAX_SHARED) {
+    shared = undefined;
+  }
+}
+
 /**
  * Compresses messages, each in one call: between two of them a socket holds
  * its window, and no state of zlib's.
@@ -150,7 +166,7 @@ export class Deflater {
     const plain = isText ? encoder.encode(message) : message;
     if (plain.byteLength < this.#threshold) return undefined;
     const packed = this.#deflate(plain);
-    if (share && plain.byteLength <= MAX_SHARED) {
+    if (share && (plain.byteLength <= MAX_SHARED || message === held)) {
       shared = { message: isText ? message : message.slice(), key, packed };
     }
     return packed;

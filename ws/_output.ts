@@ -96,6 +96,12 @@ export class Output {
     }
   }
 
+  /** A frame that other sockets send too: it is not copied. */
+  shared(frame: Uint8Array): void {
+    if (this.#over || this.#ending) return;
+    this.#add(frame);
+  }
+
   /** Until `uncork` what is written only gathers. */
   cork(): void {
     this.#corked = true;

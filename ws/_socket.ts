@@ -2,7 +2,7 @@ import { BaseDuplex } from "../streams/_duplex.ts";
 import { ClosedError, SizeLimitError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Address, MaybePromise, Wait } from "../streams/types.ts";
-import { INTERNAL_ERROR, NORMAL } from "./_codes.ts";
+import { INTERNAL_ERROR, NORMAL, POLICY } from "./_codes.ts";
 import type { Deflate } from "./_deflate.ts";
 import type { SocketLimits } from "./_options.ts";
 import { Pings } from "./_pings.ts";
@@ -118,6 +118,28 @@ export abstract class BaseSocket
     const sent = super.send(message, options);
     if (sent !== true && sent !== false) this.#owesDrain = true;
     return sent;
+  }
+
+  /** What `broadcast` does with one socket. */
+  offer(
+    message: Message,
+    slow: "drop" | "close" | "wait",
+  ): MaybePromise<boolean> {
+    if (this.closing) return false;
+    if (slow === "wait" || (this.outbox.waiting === 0 && !this.full)) {
+      return this.send(message);
+    }
+    if (slow === "close") {
+      const { highWaterMark } = this.limits;
+      this.fail(
+        POLICY,
+        new SizeLimitError(
+          `Cannot broadcast to a peer that does not read fast enough: over ${highWaterMark} bytes wait`,
+          { limit: highWaterMark, phase: "send" },
+        ),
+      );
+    }
+    return false;
   }
 
   ping(data?: Message, options?: Wait): Promise<number> {

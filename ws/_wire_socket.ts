@@ -15,6 +15,7 @@ import {
   TEXT,
 } from "./_frame_writer.ts";
 import { Output } from "./_output.ts";
+import { packedFrame, plainFrame } from "./_shared.ts";
 import { BaseSocket } from "./_socket.ts";
 import type { SocketInit } from "./_socket.ts";
 import type { Message, SocketHandler } from "./types.ts";
@@ -100,10 +101,18 @@ export class WireSocket extends BaseSocket {
     if (this.#deflate !== undefined) {
       const packed = this.#deflate.deflater.pack(message);
       if (packed !== undefined) {
-        const first = typeof message === "string" ? TEXT : BINARY;
-        this.#output.frame(first | COMPRESSED, packed);
+        const first = (typeof message === "string" ? TEXT : BINARY) |
+          COMPRESSED;
+        const frame = this.#client ? undefined : packedFrame.of(first, packed);
+        if (frame === undefined) this.#output.frame(first, packed);
+        else this.#output.shared(frame);
         return;
       }
+    }
+    if (!this.#client) {
+      const first = typeof message === "string" ? TEXT : BINARY;
+      const frame = plainFrame.of(first, message);
+      if (frame !== undefined) return this.#output.shared(frame);
     }
     if (typeof message === "string") this.#output.text(message);
     else this.#output.frame(BINARY, message);

@@ -19,6 +19,8 @@
  *
  * @module
  */
+export { broadcast } from "./broadcast.ts";
+export type { BroadcastOptions } from "./broadcast.ts";
 export { connect } from "./connect.ts";
 export { HandshakeError } from "./handshake_error.ts";
 export { isUpgrade } from "./is_upgrade.ts";
