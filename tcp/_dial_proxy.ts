@@ -1,3 +1,4 @@
+import { DnsError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
 import { lookUp, reach } from "./_attempt.ts";
 import type { Attempt } from "./_attempt.ts";
@@ -50,7 +51,12 @@ async function placesOf(
     hostname,
     scheme === "socks4:" ? 4 : undefined,
   );
-  return interleave(found);
+  // A zone is of this machine: it means nothing to a proxy.
+  const places = interleave(found).filter((place) => !place.includes("%"));
+  if (places.length > 0) return places;
+  throw new DnsError(
+    `Cannot look up ${hostname}: a proxy cannot reach link-local addresses`,
+  );
 }
 
 /**

@@ -30,6 +30,8 @@ import {
   TlsError,
 } from "../tcp/mod.ts";
 import type { ProxyOptions, TcpConnectOptions } from "../tcp/mod.ts";
+import { dial } from "../tcp/_dial.ts";
+import { proxyPlan } from "../tcp/_proxy.ts";
 
 const KINDS = ["http", "socks4", "socks4a", "socks5", "socks5h"];
 const SECRET = "p%40ss-word";
@@ -528,7 +530,9 @@ describe("tcp.connect() proxy", () => {
   test("`proxy` where nobody listens, or that is not found, is a ProxyError", async () => {
     const there = await answering();
     await there.close();
-    const refused = await failure(there);
+    const refused = await failure(there, "http", {
+      proxy: `http://user:${SECRET}@${LOCAL}:1`,
+    });
     assertEquals([refused.code, refused.retryable], ["ECONNREFUSED", true]);
     assertInstanceOf(refused.cause, ConnectError);
     const unknown = await assertRejects(
@@ -643,18 +647,17 @@ describe("tcp.connect() proxy, given up", () => {
   test("`timeout` while TLS is agreed on within the tunnel: phase tls", async () => {
     const there = await answering(CONNECTED);
     try {
+      // The limit of TLS alone: the way to it may take its time.
       const error = await assertRejects(
         () =>
-          within(connect({
+          within(dial({
             ...where,
             tls: true,
-            timeout: 150,
-            proxy: {
-              url: `http://${LOCAL}:${there.port}`,
-              connectTimeout: 100_000,
-            },
+            tlsTimeout: 60,
+            proxy: proxyPlan(`http://${LOCAL}:${there.port}`, "connect"),
           })),
         TimeoutError,
+        "Cannot agree on TLS with name.test:443 within 60 ms",
       );
       assertEquals(error.phase, "tls");
       await noSocketLeft(there);
@@ -663,27 +666,55 @@ describe("tcp.connect() proxy, given up", () => {
     }
   });
 
-  test("`proxy` that drips never gets past the timeout", async () => {
-    const there = await scripted((socket) => {
-      const timer = setInterval(() => socket.write("HTTP/1."[0]), 5);
-      socket.on("close", () => clearInterval(timer));
-      socket.on("error", () => clearInterval(timer));
-      socket.removeAllListeners("data");
-      socket.on("data", () => {});
-    });
+  test("`proxy` that drips: a whole answer is taken, one without end is not", async () => {
+    const drip = (answer: string, rest: string) =>
+      scripted((socket) => {
+        let at = 0;
+        socket.once("data", () => {
+          const timer = setInterval(() => {
+            socket.write(bytesOf(answer[at++] ?? rest));
+          }, 2);
+          socket.on("close", () => clearInterval(timer));
+        });
+      });
+    const slow = await drip(CONNECTED, "z");
+    try {
+      const connection = await within(
+        connect({ ...where, proxy: `http://${LOCAL}:${slow.port}` }),
+      );
+      assertEquals(await within(connection.read(2)), bytesOf("zz"));
+      connection.destroy();
+      await noSocketLeft(slow);
+    } finally {
+      await slow.close();
+    }
+    const endless = await drip("HTTP/1.1 200 ", "z");
     try {
       const error = await assertRejects(
         () =>
           within(connect({
             ...where,
-            timeout: 100,
-            proxy: `http://${LOCAL}:${there.port}`,
+            timeout: 150,
+            proxy: `http://${LOCAL}:${endless.port}`,
           })),
-        Error,
+        TimeoutError,
       );
-      // "HH" is no HTTP: whichever is seen first.
-      assert(error instanceof TimeoutError || error instanceof ProxyError);
-      await noSocketLeft(there);
+      assertEquals(error.phase, "proxy");
+      await noSocketLeft(endless);
+    } finally {
+      await endless.close();
+    }
+  });
+
+  test("`proxy` that resets within its answer is a ProxyError", async () => {
+    const there = await scripted((socket) => {
+      socket.once("data", () => {
+        socket.write("HTTP/1.1 2", () => socket.resetAndDestroy());
+      });
+    });
+    try {
+      const error = await failure(there);
+      assertEquals([error.code, error.retryable], ["ECONNRESET", true]);
     } finally {
       await there.close();
     }
