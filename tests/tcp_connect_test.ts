@@ -138,14 +138,17 @@ describe("tcp.connect()", () => {
   }, async () => {
     const deaf = await deafPort();
     const reason = new Error("mine");
+    let rounds = 0;
     try {
-      for (const wait of [-1, 0, 1, 30]) {
+      for (const wait of [-1, 0, 1, 30, -1, 0, 1, 300]) {
         const controller = new AbortController();
         if (wait < 0) controller.abort(reason);
         const connecting = connect({
           hostname: LOCAL,
           port: deaf.port,
           signal: controller.signal,
+          // The second time in a race of two.
+          ...(rounds++ < 4 ? {} : { lookup: () => [LOCAL, LOCAL] }),
         });
         if (wait > 0) await settle(wait);
         controller.abort(reason);

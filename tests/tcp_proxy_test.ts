@@ -26,6 +26,7 @@ import {
   ConnectError,
   DnsError,
   ProxyError,
+  serve,
   TimeoutError,
   TlsError,
 } from "../tcp/mod.ts";
@@ -266,6 +267,37 @@ describe("tcp.connect() proxy", () => {
       await within(connection.close());
       assertEquals((await within(connection.closed)).clean, true);
     } finally {
+      await there.close();
+    }
+  });
+
+  test("`proxy` goes with `startTls()`, which checks the target's name", async () => {
+    const there = await proxy();
+    const certificate = { cert: pem("server.pem"), key: pem("server.key") };
+    const server = await serve(async (plain) => {
+      await plain.read(8);
+      await plain.send("GO AHEAD");
+      const secure = await plain.startTls({ server: true, ...certificate });
+      for await (const chunk of secure) await secure.send(chunk);
+    }, { hostname: LOCAL, port: 0, onError: () => {} });
+    const { port } = server.address as { port: number };
+    try {
+      for (const kind of KINDS) {
+        const plain = await within(connect({
+          hostname: "localhost",
+          port,
+          proxy: `${kind}://${LOCAL}:${there.port}`,
+        }));
+        assertEquals(await roundTrip(plain, "STARTTLS"), "GO AHEAD");
+        const secure = await within(plain.startTls({ ca: pem("ca.pem") }));
+        assertEquals(secure.tls?.serverName, "localhost");
+        assertEquals(await roundTrip(secure, "secret"), "secret");
+        await within(secure.close());
+      }
+      assert(!there.through.join().includes("secret"));
+      await noSocketLeft(there);
+    } finally {
+      await within(server.close({ timeout: 0 }));
       await there.close();
     }
   });
