@@ -94,7 +94,13 @@ export class WireConnection implements TransportEvents {
       this.#backlog += chunk.byteLength;
       if (this.#backlog > MAX_BACKLOG) this.#pause();
     }
-    this.#feed(chunk);
+    // All the answers to what came at once leave at once.
+    this.#writer.hold();
+    try {
+      this.#feed(chunk);
+    } finally {
+      this.#writer.release();
+    }
   }
 
   end(): void {

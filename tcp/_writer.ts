@@ -25,6 +25,7 @@ const nextTurn: (callback: () => void) => unknown =
   (globalThis as { setImmediate?: (callback: () => void) => unknown })
     .setImmediate ?? setTimeout;
 const encoder = new TextEncoder();
+const resolved = Promise.resolve();
 
 /**
  * Writes to a transport. What is written in one turn of the event loop goes
@@ -46,6 +47,7 @@ export class Writer {
   #lent: Uint8Array | undefined;
   #blocked = false;
   #scheduled = false;
+  #held = false;
   #ending = false;
   #over = false;
   readonly #onRoom: (() => void) | undefined;
@@ -181,9 +183,10 @@ export class Writer {
     }
     // Once full it waits for a drain, and only a blocked kernel gives one.
     if (this.#queued >= this.#highWaterMark) this.flush();
-    else if (!this.#scheduled) {
+    else if (!this.#scheduled && !this.#held) {
       this.#scheduled = true;
-      queueMicrotask(this.#onTurn);
+      // Node makes an object of its own for every `queueMicrotask`.
+      resolved.then(this.#onTurn);
     }
   }
 
@@ -198,6 +201,16 @@ export class Writer {
     this.#scheduled = false;
     this.flush();
   };
+
+  /** What is written goes down with `release`, and not before the turn ends. */
+  hold(): void {
+    this.#held = true;
+  }
+
+  release(): void {
+    this.#held = false;
+    if (this.#queued > 0 || this.#ending) this.flush();
+  }
 
   /** Hands on what is queued, as far as the kernel takes it. */
   flush(): void {
