@@ -55,6 +55,9 @@ export async function serveNative(config: ServeConfig): Promise<HttpServer> {
   refuseGiven(config, CANNOT, "Bun");
   refuseTls(config, ["alpn", "sni"], "Bun");
   if (config.backlog !== undefined) throw refusal("serve with backlog", "Bun");
+  if (config.onExpect !== undefined) {
+    throw refusal("serve with onExpect", "Bun");
+  }
   const { idle } = config.timeouts;
   if (idle !== Infinity && idle > MAX_IDLE * 1000) {
     throw new RangeError(

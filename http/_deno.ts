@@ -70,6 +70,9 @@ export async function serveNative(config: ServeConfig): Promise<HttpServer> {
       'Cannot serve with reusePort: Deno wants --unstable-net, or engine: "wire"',
     );
   }
+  if (config.onExpect !== undefined) {
+    throw refusal("serve with onExpect", "Deno");
+  }
   refuseTls(config, ["alpn", "ca", "clientAuth", "sni"], "Deno");
   return new DenoHttpServer(config);
 }

@@ -1,5 +1,6 @@
 import type { Address } from "../streams/types.ts";
 import type { Connection, ServerStats, TlsInfo } from "../tcp/types.ts";
+import { clientOf } from "./_client_address.ts";
 import { setExchange } from "./_exchange.ts";
 import type { Exchange, NativeExchange } from "./_exchange.ts";
 import { isResponse } from "./_response_parts.ts";
@@ -95,6 +96,8 @@ export abstract class NativeServer implements HttpServer {
   /** Everything has ended. */
   protected drained = false;
   #timer: ReturnType<typeof setInterval> | undefined;
+  /** Handlers at work. */
+  #active = 0;
 
   constructor(config: ServeConfig) {
     this.config = config;
@@ -141,6 +144,9 @@ export abstract class NativeServer implements HttpServer {
     exchange: NativeRequest,
     request: Request,
   ): Response | Promise<Response> {
+    if (this.#active >= this.config.limits.requests) {
+      return this.#overload(exchange);
+    }
     let response: unknown;
     try {
       response = this.config.handler(request, exchange.context);
@@ -149,11 +155,33 @@ export abstract class NativeServer implements HttpServer {
     }
     if (isThenable(response)) {
       exchange.pending = true;
-      return new Pending(this, exchange, response as PromiseLike<Response>)
-        .response;
+      const given = response as PromiseLike<Response>;
+      this.#active++;
+      const settled = () => void this.#active--;
+      given.then(settled, settled);
+      return new Pending(this, exchange, given).response;
     }
     exchange.over = true;
     return this.finish(exchange, response as Response);
+  }
+
+  /** Too many handlers are at work already. */
+  #overload(exchange: NativeRequest): Response | Promise<Response> {
+    exchange.over = true;
+    const { onOverload } = this.config;
+    if (onOverload !== undefined) {
+      try {
+        const response = onOverload(exchange.request);
+        if (isResponse(response)) return this.adapt(exchange, response);
+        throw new TypeError(
+          "Cannot send what onOverload gave: it is no Response",
+        );
+      } catch (error) {
+        exchange.report(error);
+      }
+    }
+    const headers = { "retry-after": "1" };
+    return new Response(null, { status: 503, headers });
   }
 
   /** What goes to the runtime for the handler's response. */
@@ -295,8 +323,12 @@ export abstract class NativeContext implements ServerContext {
   }
 
   get clientAddress(): string {
-    const address = this.remoteAddress;
-    return address.transport === "unix" ? address.path : address.hostname;
+    const { request, server } = this.#exchange;
+    return clientOf(
+      this.remoteAddress,
+      server.config.trust,
+      (name) => request.headers.get(name) ?? undefined,
+    );
   }
 
   get tls(): TlsInfo | undefined {

@@ -1,5 +1,6 @@
 import { ClosedError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
+import { clientOf } from "./_client_address.ts";
 import { setExchange } from "./_exchange.ts";
 import { isResponse } from "./_response_parts.ts";
 import type { ServeConfig } from "./_serve_options.ts";
@@ -20,7 +21,7 @@ export async function fetchDirect(
   config: ServeConfig,
   request: Request,
 ): Promise<Response> {
-  const context = new DirectContext(server, request);
+  const context = new DirectContext(server, config, request);
   setExchange(request, {
     engine: "wire",
     context,
@@ -57,11 +58,13 @@ class DirectContext implements ServerContext {
   readonly completed: Promise<void>;
   readonly raw: unknown = undefined;
   readonly #server: DirectServer;
+  readonly #config: ServeConfig;
   readonly #request: Request;
   #finish!: () => void;
 
-  constructor(server: DirectServer, request: Request) {
+  constructor(server: DirectServer, config: ServeConfig, request: Request) {
     this.#server = server;
+    this.#config = config;
     this.#request = request;
     this.completed = new Promise((resolve) => {
       this.#finish = resolve;
@@ -81,7 +84,11 @@ class DirectContext implements ServerContext {
   }
 
   get clientAddress(): string {
-    return "127.0.0.1";
+    return clientOf(
+      this.remoteAddress,
+      this.#config.trust,
+      (name) => this.#request.headers.get(name) ?? undefined,
+    );
   }
 
   waitUntil(task: Promise<unknown>): void {

@@ -1,6 +1,8 @@
 import { checkAmount, checkKnown, checkPort } from "../tcp/_options.ts";
 import type { Address } from "../streams/types.ts";
 import type { TlsServerOptions } from "../tcp/types.ts";
+import { trustOf } from "./_client_address.ts";
+import type { Trust } from "./_client_address.ts";
 import type { Handler, ServeOptions } from "./types.ts";
 
 /** The function that answers, whatever form the handler has. */
@@ -11,6 +13,7 @@ export interface Limits {
   readonly header: number;
   readonly target: number;
   readonly connections: number;
+  readonly requests: number;
 }
 
 export interface Timeouts {
@@ -35,6 +38,10 @@ export interface ServeConfig {
   readonly handler: HandlerFunction;
   readonly onListen: ((address: Address) => void) | undefined;
   readonly onError: ServeOptions["onError"];
+  readonly onExpect: ServeOptions["onExpect"];
+  readonly onOverload: ServeOptions["onOverload"];
+  /** Whose word counts about the client's address. */
+  readonly trust: Trust | undefined;
   /** The limits and timeouts that were given, not taken from the defaults. */
   readonly given: ReadonlySet<string>;
 }
@@ -54,6 +61,9 @@ const KNOWN = new Set([
   "timeouts",
   "onListen",
   "onError",
+  "onExpect",
+  "onOverload",
+  "trustProxy",
 ]);
 
 const LIMITS: Limits = {
@@ -61,6 +71,7 @@ const LIMITS: Limits = {
   header: 16 * 1024,
   target: 8 * 1024,
   connections: Infinity,
+  requests: Infinity,
 };
 
 const TIMEOUTS: Timeouts = {
@@ -94,7 +105,9 @@ export function resolveOptions(
       throw new TypeError("Cannot serve: reusePort makes no sense with path");
     }
   }
-  for (const name of ["onListen", "onError"] as const) {
+  for (
+    const name of ["onListen", "onError", "onExpect", "onOverload"] as const
+  ) {
     const value: unknown = options[name];
     if (value !== undefined && typeof value !== "function") {
       throw new TypeError(`Cannot serve: ${name} must be a function`);
@@ -115,6 +128,9 @@ export function resolveOptions(
     handler: functionOf(handler),
     onListen: options.onListen?.bind(options),
     onError: options.onError?.bind(options),
+    onExpect: options.onExpect?.bind(options),
+    onOverload: options.onOverload?.bind(options),
+    trust: trustOf(options.trustProxy),
     given,
   };
 }

@@ -2,31 +2,97 @@ import type { Outgoing } from "./_response_parts.ts";
 import { takeApart } from "./_response_parts.ts";
 import { takeoverOf } from "./_takeover.ts";
 import { trailersOf } from "./_trailers.ts";
+import type { ServeOptions } from "./types.ts";
 import type { WireExchange } from "./_wire_exchange.ts";
 import { writeWhole } from "./_wire_response.ts";
 import { ResponseStream } from "./_wire_stream.ts";
 
+/** Has the request answered: by the handler, unless there is no room for it. */
+export function takeRequest(exchange: WireExchange): void {
+  const { server } = exchange.connection;
+  if (!server.admit(exchange)) answerOverload(exchange);
+  else if (exchange.expecting && server.config.onExpect !== undefined) {
+    askExpect(exchange, server.config.onExpect);
+  } else callHandler(exchange);
+}
+
 /** Calls the handler and sends what it gives. */
-export function callHandler(exchange: WireExchange): void {
-  const { handler, timeouts } = exchange.connection.server.config;
+function callHandler(exchange: WireExchange): void {
+  const { handler } = exchange.connection.server.config;
   let response: unknown;
   try {
     response = handler(exchange.request, exchange.context);
   } catch (error) {
     handlerFailed(exchange, error);
+    exchange.settle();
     return;
   }
   if (isThenable(response)) {
-    if (timeouts.handler !== Infinity) {
-      exchange.deadline = exchange.connection.server.after(timeouts.handler);
-    }
+    limitTime(exchange);
     response.then(
-      (given) => answer(exchange, given as Response),
-      (error) => handlerFailed(exchange, error),
+      (given) => {
+        answer(exchange, given as Response);
+        exchange.settle();
+      },
+      (error) => {
+        handlerFailed(exchange, error);
+        exchange.settle();
+      },
     );
   } else {
     answer(exchange, response as Response);
+    exchange.settle();
   }
+}
+
+function limitTime(exchange: WireExchange): void {
+  const { server } = exchange.connection;
+  const { handler } = server.config.timeouts;
+  if (handler !== Infinity) exchange.deadline = server.after(handler);
+}
+
+/** Whether the client is to send its body at all (RFC 9110, 10.1.1). */
+function askExpect(
+  exchange: WireExchange,
+  onExpect: NonNullable<ServeOptions["onExpect"]>,
+): void {
+  const refuse = (error: unknown) => {
+    handlerFailed(exchange, error);
+    exchange.settle();
+  };
+  const decide = (decision: unknown) => {
+    if (decision === true) {
+      exchange.wanted();
+      callHandler(exchange);
+      return;
+    }
+    if (decision === false) answerBare(exchange, 417);
+    else answer(exchange, decision as Response);
+    exchange.settle();
+  };
+  try {
+    const decision = onExpect(exchange.request);
+    if (isThenable(decision)) {
+      limitTime(exchange);
+      decision.then(decide, refuse);
+    } else decide(decision);
+  } catch (error) {
+    refuse(error);
+  }
+}
+
+/** Too many are being answered already. */
+function answerOverload(exchange: WireExchange): void {
+  const { onOverload } = exchange.connection.server.config;
+  if (onOverload !== undefined) {
+    try {
+      send(exchange, onOverload(exchange.request));
+      return;
+    } catch (error) {
+      exchange.report(error);
+    }
+  }
+  answerBare(exchange, 503, "retry-after: 1\r\n");
 }
 
 function answer(exchange: WireExchange, response: Response): void {
@@ -111,11 +177,15 @@ export function handlerFailed(exchange: WireExchange, error: unknown): void {
 }
 
 /** A response of the engine's own: nothing but a status. */
-export function answerBare(exchange: WireExchange, status: number): void {
+export function answerBare(
+  exchange: WireExchange,
+  status: number,
+  lines = "",
+): void {
   if (exchange.answered) return;
   exchange.stream?.stop(undefined);
   exchange.stream = undefined;
-  writeWhole(exchange, bareResponse(status), null);
+  writeWhole(exchange, bareResponse(status, lines), null);
   exchange.connection.responseOver(exchange);
 }
 
@@ -142,12 +212,12 @@ function isBytes(value: unknown): value is Uint8Array {
   return value instanceof Uint8Array;
 }
 
-function bareResponse(status: number): Outgoing {
+function bareResponse(status: number, lines: string): Outgoing {
   return {
     status,
     reason: "",
     body: null,
-    lines: "",
+    lines,
     length: undefined,
     close: false,
     dated: false,

@@ -12,7 +12,7 @@ import { dateLine, encodeHead, statusLine } from "./_h1_writer.ts";
 import { isUnsayableMethod } from "./_request.ts";
 import type { Outgoing } from "./_response_parts.ts";
 import type { Takeover } from "./_takeover.ts";
-import { answerBare, callHandler, handlerFailed } from "./_wire_answer.ts";
+import { answerBare, handlerFailed, takeRequest } from "./_wire_answer.ts";
 import { WireExchange } from "./_wire_exchange.ts";
 import { takeoverHead } from "./_wire_response.ts";
 import type { WireServer } from "./_wire_server.ts";
@@ -20,7 +20,7 @@ import { TakenTransport } from "./_wire_taken.ts";
 
 /** Bytes of the response that wait before its source is held. */
 const HIGH_WATER_MARK = 64 * 1024;
-/** Bytes of following requests that may wait for the one being answered. */
+/** Bytes of following requests that wait for the one being answered. */
 const MAX_BACKLOG = 64 * 1024;
 /** Bytes of a body that nobody read, read on to save the connection. */
 const MAX_DISCARD = 256 * 1024;
@@ -94,13 +94,9 @@ export class WireConnection implements TransportEvents {
       this.#backlog += chunk.byteLength;
       if (this.#backlog > MAX_BACKLOG) this.#pause();
     }
-    // All the answers to what came at once leave at once.
-    this.#writer.hold();
-    try {
-      this.#feed(chunk);
-    } finally {
-      this.#writer.release();
-    }
+    this.#writer.hold(); // All answers to what came at once leave at once.
+    this.#feed(chunk);
+    this.#writer.release();
   }
 
   end(): void {
@@ -131,8 +127,7 @@ export class WireConnection implements TransportEvents {
 
   drain(): void {
     this.#writer.drained();
-    const { full } = this;
-    if (!full) this.#exchange?.stream?.drained();
+    if (!this.full) this.#exchange?.stream?.drained();
     if (this.#writer.idle) this.#flushed();
   }
 
@@ -229,7 +224,7 @@ export class WireConnection implements TransportEvents {
 
   #call(exchange: WireExchange): void {
     this.#called = true;
-    callHandler(exchange);
+    takeRequest(exchange);
   }
 
   /** The handler gave no response that can be sent. */
@@ -304,6 +299,7 @@ export class WireConnection implements TransportEvents {
   responseOver(exchange: WireExchange): void {
     exchange.finished = true;
     exchange.stream = undefined;
+    exchange.release();
     if (exchange.watched) this.whenFlushed(exchange);
     // The reader is still at it: it goes on, or stops, when it is back.
     if (exchange.arrived) {
@@ -500,6 +496,7 @@ export class WireConnection implements TransportEvents {
     this.#takeover = undefined;
     this.#taken = true;
     exchange.finished = true;
+    exchange.release();
     this.#exchange = undefined;
     this.#stopWaiting();
     const rest = this.#reader.rest();

@@ -9,6 +9,7 @@ import type { RequestSource } from "./_request.ts";
 import { canonicalTarget } from "./_request_url.ts";
 import { RequestBody } from "./_request_body.ts";
 import { Outcome } from "./_outcome.ts";
+import { clientOf } from "./_client_address.ts";
 import { takeoverResponse } from "./_takeover.ts";
 import type { ServerContext } from "./types.ts";
 import type { WireConnection } from "./_wire_connection.ts";
@@ -39,6 +40,9 @@ export class WireExchange implements RequestSource {
   /** When the handler has had its time; in the server's own. */
   deadline = Infinity;
   stream: ResponseStream | undefined;
+  /** It counts among those that are being answered. */
+  admitted = false;
+  #settled = false;
   #request: Request | undefined;
   #context: ServerContext | undefined;
   #url: string | undefined;
@@ -117,6 +121,20 @@ export class WireExchange implements RequestSource {
     return this.#completed !== undefined;
   }
 
+  /** The handler has nothing more to give. */
+  settle(): void {
+    this.#settled = true;
+    this.release();
+  }
+
+  /** Makes room for another when the handler is done and so is the response. */
+  release(): void {
+    if (!this.admitted || !this.#settled) return;
+    if (!this.finished && this.lost === undefined) return;
+    this.admitted = false;
+    this.connection.server.active--;
+  }
+
   /** All of the response is with the kernel. */
   delivered(): void {
     this.#completed?.resolve();
@@ -165,6 +183,7 @@ export class WireExchange implements RequestSource {
     this.answered = true;
     this.#completed?.reject(reason);
     this.stream?.stop(reason);
+    this.release();
   }
 
   /** Whether the error is none of the handler's: it is how it heard. */
@@ -212,7 +231,12 @@ class WireContext implements ServerContext {
   }
 
   get clientAddress(): string {
-    return clientOf(this.remoteAddress);
+    const { connection, fields } = this.#exchange;
+    return clientOf(
+      this.remoteAddress,
+      connection.server.config.trust,
+      (name) => joined(fields, name),
+    );
   }
 
   get protocol(): "http/1.0" | "http/1.1" {
@@ -273,9 +297,14 @@ class WireContext implements ServerContext {
   }
 }
 
-/** The host of an address; the path of a Unix socket. */
-export function clientOf(address: Address): string {
-  return address.transport === "unix" ? address.path : address.hostname;
+/** The values of a field, as `Headers` joins them. */
+function joined(fields: Fields, name: string): string | undefined {
+  let value: string | undefined;
+  for (let i = 0; i < fields.length; i += 2) {
+    if (fields[i] !== name) continue;
+    value = value === undefined ? fields[i + 1] : `${value}, ${fields[i + 1]}`;
+  }
+  return value;
 }
 
 function tunnel(

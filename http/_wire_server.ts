@@ -13,6 +13,7 @@ import { Lifetime } from "./_serve_lifetime.ts";
 import { urlOf } from "./_serve_options.ts";
 import type { ServeConfig } from "./_serve_options.ts";
 import type { HttpServer } from "./types.ts";
+import type { WireExchange } from "./_wire_exchange.ts";
 import { WireConnection } from "./_wire_connection.ts";
 
 /** Header fields of a request, and of its trailers, at most. */
@@ -44,6 +45,8 @@ export class WireServer implements HttpServer {
   now = 0;
   bytesRead = 0;
   bytesWritten = 0;
+  /** Requests being answered; counted when there is a limit. */
+  active = 0;
   #listener!: RuntimeServer;
   #origins!: Origins;
   readonly #connections = new Set<WireConnection>();
@@ -152,6 +155,15 @@ export class WireServer implements HttpServer {
   }
 
   // For the connections.
+
+  /** Whether there is room for one more request at work. */
+  admit(exchange: WireExchange): boolean {
+    const { requests } = this.config.limits;
+    if (requests === Infinity) return true;
+    if (this.active >= requests) return false;
+    this.active++;
+    return exchange.admitted = true;
+  }
 
   waitUntil(task: Promise<unknown>, onError: (error: unknown) => void): void {
     this.#lifetime.waitUntil(task, onError);

@@ -98,6 +98,15 @@ export interface ServeOptions {
     target?: number;
     /** Connections open at a time; one more is closed. @default {Infinity} */
     connections?: number;
+    /**
+     * Requests being answered at a time, until their response is written; one
+     * more is given what `onOverload` makes. `Deno.serve` and `Bun.serve` do
+     * not tell when a response is written: there it is until the handler has
+     * given it.
+     *
+     * @default {Infinity}
+     */
+    requests?: number;
   };
   /** Milliseconds for each phase; 0 is for ever. */
   timeouts?: {
@@ -128,6 +137,30 @@ export interface ServeOptions {
    * tunnel's handler that threw.
    */
   onError?(error: unknown, request: Request): MaybePromise<Response>;
+  /**
+   * Decides on a request with `Expect: 100-continue` before its handler is
+   * called: `true` asks for the body at once, `false` is 417, a Response is
+   * the answer. Without it the client is told to go on when the handler first
+   * reads (RFC 9110, 10.1.1). For the wire engine.
+   */
+  onExpect?(request: Request): MaybePromise<boolean | Response>;
+  /**
+   * Makes the answer to a request past `limits.requests`; by default that is
+   * a bare 503 with `retry-after: 1`. It must be cheap, so it is synchronous.
+   */
+  onOverload?(request: Request): Response;
+  /**
+   * Which proxies are believed in what they say of the client: `X-Forwarded-For`
+   * or `Forwarded` (RFC 7239), and of the two nothing where both are there and
+   * differ. `true`: all, which is only right when nobody else can connect; a
+   * number: that many, counted from here; a list: those of the addresses and
+   * networks (`"10.0.0.0/8"`), `"loopback"`, `"linklocal"`, `"uniquelocal"`,
+   * `"unix"` (peers on a Unix socket). `context.clientAddress` is the first
+   * one, seen from here, who is not trusted.
+   *
+   * @default {false}
+   */
+  trustProxy?: boolean | number | string[];
 }
 
 /** A listening HTTP server. */

@@ -462,10 +462,16 @@ test("serve() refuses what it does not know or cannot honour", async () => {
   const handler = () => new Response();
   const bad: [object, string][] = [
     [{ compress: true }, "compress"],
-    [{ trustProxy: true }, "trustProxy"],
+    [{ trustProxy: -1 }, "trustProxy"],
+    [{ trustProxy: 1.5 }, "trustProxy"],
+    [{ trustProxy: "loopback" }, "trustProxy"],
+    [{ trustProxy: ["10.0.0.0/33"] }, "trustProxy"],
+    [{ trustProxy: ["constructor"] }, "trustProxy"],
+    [{ onExpect: true }, "onExpect"],
+    [{ onOverload: 503 }, "onOverload"],
     [{ proxyProtocol: true }, "proxyProtocol"],
     [{ protocols: ["h2"] }, "protocols"],
-    [{ limits: { requests: 1 } }, "requests"],
+    [{ limits: { requests: -1 } }, "limits.requests"],
     [{ timeouts: { write: 1 } }, "write"],
     [{ port: 70_000 }, "port"],
     [{ limits: { body: -1 } }, "limits.body"],
