@@ -24,6 +24,12 @@ export type { BroadcastOptions } from "./broadcast.ts";
 export { connect } from "./connect.ts";
 export { HandshakeError } from "./handshake_error.ts";
 export { isUpgrade } from "./is_upgrade.ts";
+export { reconnect } from "./reconnect.ts";
+export type {
+  Down,
+  ReconnectingSocket,
+  ReconnectOptions,
+} from "./reconnect.ts";
 export { upgrade } from "./upgrade.ts";
 export type {
   CompressOptions,
