@@ -1,5 +1,6 @@
 import type { Address } from "../streams/types.ts";
 import { Clock, reach } from "./_attempt.ts";
+import type { Attempt } from "./_attempt.ts";
 import type { Lookup } from "./_lookup.ts";
 import type { ProxyPlan } from "./_proxy.ts";
 import { checkClientTls } from "./_tls_options.ts";
@@ -34,6 +35,17 @@ export interface DialPlan {
   signal?: AbortSignal;
 }
 
+/** The transport that TLS, or the caller, then has. */
+async function open(attempt: Attempt, hostname: string): Promise<Transport> {
+  const { port, path, proxy, lookup } = attempt.plan;
+  if (proxy === undefined || path !== undefined) {
+    return await reach(attempt, { hostname, port, path }, lookup);
+  }
+  attempt.clock.phase = "proxy";
+  const { dialThrough } = await import("./_dial_proxy.ts");
+  return await dialThrough(attempt, proxy);
+}
+
 /** A connected transport within the time given: for the floors above. */
 export async function dial(plan: DialPlan): Promise<Transport> {
   const { timeout = CONNECT_TIMEOUT, tlsTimeout, signal, tls } = plan;
@@ -47,29 +59,28 @@ export async function dial(plan: DialPlan): Promise<Transport> {
   const clock = new Clock(address, signal);
   let stop = clock.limit(timeout);
   try {
-    const attempt = { plan, clock };
-    let transport: Transport;
-    if (plan.proxy !== undefined && plan.path === undefined) {
-      clock.phase = "proxy";
-      const { dialThrough } = await import("./_dial_proxy.ts");
-      transport = await dialThrough(attempt, plan.proxy);
-    } else {
-      const { port, path } = plan;
-      transport = await reach(attempt, { hostname, port, path }, plan.lookup);
-    }
+    const transport = await open({ plan, clock }, hostname);
     if (!options) return transport;
     clock.phase = "tls";
     if (tlsTimeout !== undefined) {
       stop();
       stop = clock.limit(tlsTimeout);
     }
-    const { secureClient } = await import("./_node_tls.ts");
-    return await secureClient(transport, options, {
+    const { secureClient, whyUntrusted } = await import("./_node_tls.ts");
+    const secure = {
       hostname,
       address,
       alpnOptional: plan.alpnOptional,
       signal: clock.signal,
-    });
+    };
+    try {
+      return await secureClient(transport, options, secure);
+    } catch (error) {
+      throw await whyUntrusted(error, options, {
+        ...secure,
+        open: () => open({ plan, clock }, hostname),
+      });
+    }
   } finally {
     stop();
     clock.stop();

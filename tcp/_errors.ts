@@ -80,7 +80,11 @@ function describe(error: unknown, code: string): string {
 export function connectError(error: unknown, address: Address): NetError {
   if (error instanceof NetError) return error;
   const first = (error as { errors?: unknown[] })?.errors?.[0];
-  const code = codeOf(first !== undefined ? first : error);
+  let code = codeOf(first !== undefined ? first : error);
+  // What node:net of Deno says of an address that is not ours to come from.
+  if (code === "EINVAL" && /^bind /.test((error as Error).message)) {
+    code = "EADDRNOTAVAIL";
+  }
   const message = `Cannot connect to ${show(address)}: ${
     describe(error, code)
   }`;
@@ -161,17 +165,8 @@ const TLS_FAILURES: readonly (readonly [RegExp, string, string])[] = [
   ],
 ];
 
-/** The end of a certificate's validity, as node:tls gives it. */
-interface Dated {
-  valid_to?: string;
-}
-
 /** Why there was no TLS, as one of our errors. */
-export function tlsError(
-  error: unknown,
-  address: Address,
-  certificate?: Dated,
-): NetError {
+export function tlsError(error: unknown, address: Address): NetError {
   if (error instanceof NetError && !(error instanceof ClosedError)) {
     return error;
   }
@@ -179,16 +174,10 @@ export function tlsError(
     code?: string;
     message?: string;
   };
-  let [, ours, meaning] =
+  const [, ours, meaning] =
     TLS_FAILURES.find(([pattern]) =>
       pattern.test(code) || pattern.test(message)
     ) ?? [];
-  // Deno does not tell an expired certificate from one it does not trust.
-  const end = Date.parse(certificate?.valid_to ?? "");
-  if (ours === "ERR_TLS_UNKNOWN_CA" && end < Date.now()) {
-    ours = "ERR_TLS_EXPIRED";
-    meaning = "the certificate has expired";
-  }
   const cut = code === "ECONNRESET" || code === "EPIPE";
   return new TlsError(
     `Cannot agree on TLS with ${show(address)}: ${

@@ -68,7 +68,7 @@ export function secureClient(
       settle();
       socket?.destroy();
       below.destroy();
-      reject(tlsError(error, address, socket?.getPeerCertificate?.()));
+      reject(tlsError(error, address));
     };
     const abort = () => {
       settle();
@@ -128,6 +128,43 @@ export function secureClient(
     // An error that comes after another one has nobody to tell.
     socket.on("error", () => {});
   });
+}
+
+/**
+ * A more exact error than this one. Deno does not tell a certificate that has
+ * expired from one that it does not trust: there it is fetched once more to be
+ * looked at, with nothing sent and nothing shown, and no trust in it.
+ */
+export async function whyUntrusted(
+  error: unknown,
+  options: TlsClientOptions,
+  plan: SecurePlan & { open(): Promise<Transport> },
+): Promise<unknown> {
+  if (
+    globals.Deno === undefined || !(error instanceof TlsError) ||
+    error.code !== "ERR_TLS_UNKNOWN_CA"
+  ) return error;
+  const { serverName, alpn } = options;
+  try {
+    const transport = await secureClient(
+      await plan.open(),
+      { serverName, alpn, insecure: true },
+      { ...plan, alpnOptional: true },
+    );
+    transport.destroy();
+    const { raw } = transport.tls!.peerCertificate!;
+    const { validFrom, validTo } = new X509Certificate(raw);
+    const code = Date.parse(validTo) < Date.now()
+      ? "CERT_HAS_EXPIRED"
+      : Date.parse(validFrom) > Date.now()
+      ? "CERT_NOT_YET_VALID"
+      : undefined;
+    if (code === undefined) return error;
+    const exact = new Error(`The certificate: ${code}`, { cause: error });
+    return tlsError(Object.assign(exact, { code }), plan.address);
+  } catch {
+    return error;
+  }
 }
 
 /** Alerts that go out before anything is encrypted (RFC 8446 §6). */
@@ -430,6 +467,12 @@ export class TlsAcceptor {
         identity.give(slot);
         socket.on("error", () => {});
         settle();
+        // Where a certificate was refused the error is that it hung up.
+        const { authorizationError: refused } = socket;
+        if (refused) {
+          const code = (refused as { code?: string }).code ?? refused;
+          Object.assign(error, { code });
+        }
         const reason = tlsError(error, address);
         if (stream instanceof TransportStream) alert(below, reason.code);
         reject(reason);

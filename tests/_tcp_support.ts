@@ -227,6 +227,8 @@ export async function runProgram(
   options: {
     /** How many files it may have open. */
     files?: number;
+    /** A command that runs it, e.g. `unshare`. */
+    under?: string[];
     /** Runs once it has printed its first line. */
     during?: (
       line: string,
@@ -243,6 +245,7 @@ export async function runProgram(
     on === "deno" ? `import process from "node:process";${source}` : source,
   );
   const command = [
+    ...(options.under ?? []),
     on === runtime ? process.execPath : tool(binaries[on])!,
     ...(on === "deno" ? ["run", "-A", "--frozen", "--no-check"] : []),
     file,

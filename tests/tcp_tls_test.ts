@@ -11,7 +11,7 @@ import {
   assertRejects,
   assertStrictEquals,
 } from "./assert.ts";
-import { needs, runtime, tool, until, within } from "./_support.ts";
+import { needs, tool, until, within } from "./_support.ts";
 import { collect, settle } from "./_tcp_support.ts";
 import { connect, serve, TimeoutError, TlsError } from "../tcp/mod.ts";
 import type {
@@ -173,8 +173,7 @@ describe("TLS", () => {
       "a certificate that has expired",
       pair("expired"),
       { ca },
-      // Deno's node:tls does not say why it does not trust one.
-      runtime === "deno" ? "ERR_TLS_UNKNOWN_CA" : "ERR_TLS_EXPIRED",
+      "ERR_TLS_EXPIRED",
       "any",
     ],
     [
