@@ -127,9 +127,9 @@ describe("timeouts", () => {
       }),
       async (client, server) => {
         const response = await client.get(server.url, {
-          timeout: { idle: 50 },
+          timeout: { idle: 500 },
         });
-        await new Promise((resolve) => setTimeout(resolve, 120));
+        await new Promise((resolve) => setTimeout(resolve, 1200));
         assertEquals((await response.bytes()).length, 1_000_000);
       },
     ));
@@ -199,14 +199,14 @@ describe("timeouts", () => {
       scripted(({ socket }) => socket.write(answer("hi"))),
       async (client, server) => {
         const timeout = {
-          pool: 50,
-          connect: 50,
-          response: 50,
-          idle: 50,
-          total: 50,
+          pool: 500,
+          connect: 500,
+          response: 500,
+          idle: 500,
+          total: 1000,
         };
         const response = await client.get(server.url, { timeout });
-        await new Promise((resolve) => setTimeout(resolve, 120));
+        await new Promise((resolve) => setTimeout(resolve, 1200));
         assertEquals(await response.text(), "hi");
         assertEquals(client.stats().idle, 1);
       },

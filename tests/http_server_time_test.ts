@@ -43,7 +43,7 @@ test("timeouts.header ends a head that does not come, with 408", async () => {
 });
 
 test("timeouts.idle ends a connection that waits between requests, in silence", async () => {
-  await withServer(fine, { timeouts: { idle: 80 } }, async (server) => {
+  await withServer(fine, { timeouts: { idle: 500 } }, async (server) => {
     const fresh = await rawClient(server);
     const used = await rawClient(server);
     used.send(getOn());
@@ -59,20 +59,20 @@ test("timeouts.idle ends a connection that waits between requests, in silence", 
 test("timeouts.idle does not count while a request is answered", async () => {
   await withServer(
     async (request) => {
-      await new Promise((resolve) => setTimeout(resolve, 250));
+      await new Promise((resolve) => setTimeout(resolve, 1000));
       if (!request.url.endsWith("/stream")) return new Response("slow");
       return new Response(
         new ReadableStream({
           async start(controller) {
             controller.enqueue(new Uint8Array([97]));
-            await new Promise((resolve) => setTimeout(resolve, 250));
+            await new Promise((resolve) => setTimeout(resolve, 1000));
             controller.enqueue(new Uint8Array([98]));
             controller.close();
           },
         }),
       );
     },
-    { timeouts: { idle: 60, header: 60 } },
+    { timeouts: { idle: 400, header: 400 } },
     async (server) => {
       assertEquals(bodyOf(await exchange(server, get())), "slow");
       assertStringIncludes(

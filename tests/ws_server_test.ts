@@ -319,11 +319,11 @@ for (const engine of engines) {
     test("heartbeat leaves alone who answers", async () => {
       await serving(echo, async ({ url }) => {
         const socket = await within(connect(url));
-        await new Promise((resolve) => setTimeout(resolve, 300));
+        await new Promise((resolve) => setTimeout(resolve, 900));
         await socket.send("still");
         assertEquals(await within(socket.receive()), "still");
         await within(socket.close());
-      }, { heartbeat: 50 });
+      }, { heartbeat: 250 });
     });
 
     test("idleTimeout closes an unused socket with 1001", async () => {

@@ -732,8 +732,8 @@ describe("heartbeat", () => {
   });
 
   test("leaves a peer that answers alone", async () => {
-    const { server, client } = both(undefined, { server: { heartbeat: 10 } });
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    const { server, client } = both(undefined, { server: { heartbeat: 200 } });
+    await new Promise((resolve) => setTimeout(resolve, 900));
     assertEquals(await within(client.ping()) >= 0, true);
     await within(server.close());
   });
@@ -760,10 +760,10 @@ describe("idleTimeout", () => {
 
   test("is put off by messages", async () => {
     const { client, server } = both(undefined, {
-      server: { idleTimeout: 60 },
+      server: { idleTimeout: 800 },
     });
     for (let i = 0; i < 10; i++) {
-      await new Promise((resolve) => setTimeout(resolve, 15));
+      await new Promise((resolve) => setTimeout(resolve, 120));
       if (i % 2) client.send("x");
       else server.send("x");
     }
