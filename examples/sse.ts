@@ -1,22 +1,22 @@
 /**
- * Server-sent events: the body of a response is any async iterable, and it
- * ends when the client leaves.
+ * Server-sent events: any async iterable is a source, and it ends when the
+ * client leaves. One that connects again goes on where it was.
  *
  * `curl -N http://127.0.0.1:8000/` shows a tick every second.
  */
-import { http, streams } from "../mod.ts";
+import { http } from "../mod.ts";
 
-async function* ticks(gone: AbortSignal): AsyncGenerator<string> {
-  for (let n = 1; !gone.aborted; n++) {
-    yield `id: ${n}\ndata: tick ${n}\n\n`;
+async function* ticks(last: number, gone: AbortSignal) {
+  for (let n = last + 1; !gone.aborted; n++) {
+    yield { id: String(n), data: `tick ${n}` };
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
 }
 
 const server = await http.serve(
   (request) =>
-    new Response(streams.toReadable(ticks(request.signal)), {
-      headers: { "content-type": "text/event-stream" },
+    http.eventStream((last, gone) => ticks(Number(last ?? 0), gone), {
+      request,
     }),
   { hostname: "127.0.0.1", port: 8000 },
 );

@@ -16,6 +16,12 @@ export type { Middleware, Next } from "./compose.ts";
 export { getCookies, setCookie } from "./cookies.ts";
 export type { Cookie } from "./cookies.ts";
 export * from "./errors.ts";
+export { eventStream } from "./event_stream.ts";
+export type {
+  EventSourceInput,
+  EventStreamOptions,
+  ServerSentEvent,
+} from "./event_stream.ts";
 export * from "./fetch.ts";
 export { fromCallback } from "./from_callback.ts";
 export type { CallbackHandler } from "./from_callback.ts";
