@@ -3,8 +3,14 @@ import { listenError } from "../tcp/_errors.ts";
 import { standardOf } from "./_client_response.ts";
 import type { NativeExchange, NativeSocketEvents } from "./_exchange.ts";
 import { isThenable, NativeContext, NativeRequest } from "./_native.ts";
-import { NativeServer, refusal, refuseGiven, refuseTls } from "./_native.ts";
-import type { ServeConfig } from "./_serve_options.ts";
+import {
+  NativeServer,
+  oldProtocolOf,
+  refusal,
+  refuseGiven,
+  refuseTls,
+} from "./_native.ts";
+import type { Protocol, ServeConfig } from "./_serve_options.ts";
 import { takeoverOf } from "./_takeover.ts";
 import type { HttpServer } from "./types.ts";
 
@@ -75,10 +81,13 @@ class BunHttpServer extends NativeServer {
   readonly raw: BunServer;
   /** Seconds; 0 is never. */
   readonly #idle: number;
+  readonly protocols: readonly Protocol[];
 
   constructor(config: ServeConfig) {
     super(config);
     const { hostname, port, path, reusePort, tls, limits, timeouts } = config;
+    this.protocols = config.protocols ??
+      (tls === undefined ? ["http/1.1"] : ["h2", "http/1.1"]);
     this.#idle = timeouts.idle === Infinity
       ? 0
       : Math.ceil(timeouts.idle / 1000);
@@ -92,6 +101,9 @@ class BunHttpServer extends NativeServer {
           ? { hostname, port, reusePort: reusePort ?? false }
           : { unix: path }),
         ...(tls === undefined ? {} : { tls: tlsOf(tls) }),
+        http1: this.protocols.includes("http/1.1"),
+        http2: this.protocols.includes("h2"),
+        http3: this.protocols.includes("h3"),
         development: false,
         idleTimeout: this.#idle,
         maxRequestBodySize: Math.min(limits.body, Number.MAX_SAFE_INTEGER),
@@ -185,6 +197,7 @@ const websocket = {
 
 class BunRequest extends NativeRequest {
   readonly engine = "bun";
+  declare readonly server: BunHttpServer;
   readonly raw: BunServer;
   readonly native: NativeExchange;
   readonly context: BunContext;
@@ -198,7 +211,6 @@ class BunRequest extends NativeRequest {
 }
 
 class BunContext extends NativeContext {
-  readonly protocol = "http/1.1";
   readonly #exchange: BunRequest;
   #remote: Address | undefined;
 
@@ -222,6 +234,13 @@ class BunContext extends NativeContext {
       hostname: found.address,
       port: found.port,
     };
+  }
+
+  get protocol(): Protocol {
+    const { protocols } = this.#exchange.server;
+    return protocols.length === 1
+      ? protocols[0]
+      : oldProtocolOf(this.#exchange);
   }
 
   get completed(): Promise<void> {

@@ -2,7 +2,7 @@ import { SizeLimitError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
 import { listenError } from "../tcp/_errors.ts";
 import { NativeContext, NativeRequest, NativeServer } from "./_native.ts";
-import { refusal, refuseGiven, refuseTls } from "./_native.ts";
+import { oldProtocolOf, refusal, refuseGiven, refuseTls } from "./_native.ts";
 import { exchangeKey } from "./_exchange.ts";
 import type { NativeExchange } from "./_exchange.ts";
 import { Outcome } from "./_outcome.ts";
@@ -72,6 +72,16 @@ export async function serveNative(config: ServeConfig): Promise<HttpServer> {
   }
   if (config.onExpect !== undefined) {
     throw refusal("serve with onExpect", "Deno");
+  }
+  const { protocols } = config;
+  if (
+    protocols !== undefined && !(protocols.length === 2 &&
+      protocols.includes("h2") && protocols.includes("http/1.1"))
+  ) {
+    throw refusal(
+      `serve with protocols: ${protocols.join(", ")} and nothing else`,
+      "Deno",
+    );
   }
   refuseTls(config, ["alpn", "ca", "clientAuth", "sni"], "Deno");
   return new DenoHttpServer(config);
@@ -371,14 +381,8 @@ class DenoContext extends NativeContext {
     return this.#remote ??= addressOf(this.#exchange.info.remoteAddr);
   }
 
-  /** Deno does not tell; only HTTP/1.1 has these fields (RFC 9113, 8.2.2). */
   get protocol(): "http/1.1" {
-    const { headers } = this.#exchange.request;
-    if (
-      headers.has("connection") || headers.has("upgrade") ||
-      headers.has("transfer-encoding")
-    ) return "http/1.1";
-    throw refusal("tell the protocol", "Deno");
+    return oldProtocolOf(this.#exchange);
   }
 
   get completed(): Promise<void> {

@@ -8,7 +8,7 @@ import { fetchDirect } from "./_serve_direct.ts";
 import { Lifetime } from "./_serve_lifetime.ts";
 import { trailersOf } from "./_trailers.ts";
 import { urlOf } from "./_serve_options.ts";
-import type { ServeConfig } from "./_serve_options.ts";
+import type { Protocol, ServeConfig } from "./_serve_options.ts";
 import type { HttpServer, ServerContext } from "./types.ts";
 
 /** How often handlers' times are looked at, in ms. */
@@ -304,6 +304,16 @@ export abstract class NativeRequest implements Exchange {
   }
 }
 
+/** No runtime tells it; but some fields only HTTP/1.1 has (RFC 9113, 8.2.2). */
+export function oldProtocolOf({ request, server }: NativeRequest): "http/1.1" {
+  const { headers } = request;
+  if (
+    headers.has("connection") || headers.has("upgrade") ||
+    headers.has("transfer-encoding")
+  ) return "http/1.1";
+  throw refusal("tell the protocol", server.runtime);
+}
+
 /** What a handler is told by a native engine; the rest it says it cannot. */
 export abstract class NativeContext implements ServerContext {
   readonly receivedAt: number = performance.now();
@@ -314,7 +324,7 @@ export abstract class NativeContext implements ServerContext {
   }
 
   abstract readonly remoteAddress: Address;
-  abstract readonly protocol: "http/1.1" | "h2";
+  abstract readonly protocol: Protocol;
   abstract readonly raw: unknown;
   abstract readonly completed: Promise<void>;
 

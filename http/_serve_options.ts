@@ -23,6 +23,9 @@ export interface Timeouts {
   readonly handler: number;
 }
 
+/** A protocol that HTTP is spoken in. */
+export type Protocol = "http/1.1" | "h2" | "h3";
+
 /** The options of `serve`, checked and with their defaults. */
 export interface ServeConfig {
   readonly port: number;
@@ -33,6 +36,8 @@ export interface ServeConfig {
   readonly signal: AbortSignal | undefined;
   readonly tls: TlsServerOptions | undefined;
   readonly engine: "wire" | "native";
+  /** Those that were asked for; `undefined`: the engine's own. */
+  readonly protocols: readonly Protocol[] | undefined;
   readonly limits: Limits;
   readonly timeouts: Timeouts;
   readonly handler: HandlerFunction;
@@ -63,6 +68,7 @@ const KNOWN = new Set([
   "onError",
   "onExpect",
   "onOverload",
+  "protocols",
   "trustProxy",
 ]);
 
@@ -123,6 +129,7 @@ export function resolveOptions(
     signal: options.signal,
     tls,
     engine,
+    protocols: protocolsOf(options),
     limits: amounts("limits", options.limits, LIMITS, given),
     timeouts: timesOf(amounts("timeouts", options.timeouts, TIMEOUTS, given)),
     handler: functionOf(handler),
@@ -133,6 +140,28 @@ export function resolveOptions(
     trust: trustOf(options.trustProxy),
     given,
   };
+}
+
+function protocolsOf(
+  { protocols, tls }: ServeOptions,
+): readonly Protocol[] | undefined {
+  if (protocols === undefined) return undefined;
+  const known = ["http/1.1", "h2", "h3"];
+  if (
+    !Array.isArray(protocols) || protocols.length === 0 ||
+    new Set(protocols).size !== protocols.length ||
+    !protocols.every((protocol) => known.includes(protocol))
+  ) {
+    throw new TypeError(
+      `Cannot serve: protocols must be a list of "http/1.1", "h2" and "h3", each once: ${
+        JSON.stringify(protocols)
+      }`,
+    );
+  }
+  if (protocols.includes("h3") && tls === undefined) {
+    throw new TypeError("Cannot serve: protocols: h3 needs tls");
+  }
+  return [...protocols];
 }
 
 function functionOf(handler: Handler | { fetch: Handler }): HandlerFunction {

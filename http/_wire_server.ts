@@ -235,6 +235,12 @@ export class WireServer implements HttpServer {
 }
 
 export async function serveWire(config: ServeConfig): Promise<HttpServer> {
+  const other = config.protocols?.find((protocol) => protocol !== "http/1.1");
+  if (other !== undefined) {
+    throw new TypeError(
+      `Cannot serve: protocols: the wire engine does not speak this one: ${other}`,
+    );
+  }
   if ((globalThis as { Bun?: unknown }).Bun !== undefined) {
     const { bodyInside, isUtf8 } = await import("./_bun_body.ts");
     useInside(bodyInside(), isUtf8);

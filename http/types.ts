@@ -77,8 +77,15 @@ export interface ServeOptions {
   backlog?: number;
   /** Closes the server, gracefully, when it aborts. */
   signal?: AbortSignal;
-  /** Serves HTTPS. HTTP/1.1 is agreed on, and nothing else. */
+  /** Serves HTTPS. */
   tls?: TlsServerOptions;
+  /**
+   * What is spoken, and nothing else is: with `tls` it is agreed on by ALPN
+   * (RFC 7301). The wire engine speaks `"http/1.1"`. `Deno.serve` speaks
+   * HTTP/1.1 and HTTP/2 and cannot be told otherwise. `Bun.serve` speaks what is
+   * listed, by default HTTP/2 and HTTP/1.1 with `tls`, else HTTP/1.1.
+   */
+  protocols?: ("http/1.1" | "h2" | "h3")[];
   /**
    * `"wire"`: our own codec over tcp, the same on every runtime. `"native"`:
    * `Deno.serve` or `Bun.serve`, with the gaps of the support table in the
