@@ -1,18 +1,25 @@
+import type { Clock } from "./types.ts";
+
 /** A wait that can be cut short. */
 export class Sleep {
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #clock: Clock;
+  #timer: unknown;
   #wake: (() => void) | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
 
   /** Resolves after `ms`, or when it is woken. */
   for(ms: number): Promise<void> {
     return new Promise((resolve) => {
       this.#wake = resolve;
-      this.#timer = setTimeout(() => this.wake(), ms);
+      this.#timer = this.#clock.setTimeout(() => this.wake(), ms);
     });
   }
 
   wake(): void {
-    clearTimeout(this.#timer);
+    this.#clock.clearTimeout(this.#timer);
     this.#wake?.();
     this.#wake = undefined;
   }

@@ -5,6 +5,8 @@ import type { MaybePromise, Overflow } from "./types.ts";
 export class BusChannel<T> extends Channel<T> {
   readonly #leave: (subscription: BusChannel<T>) => void;
   readonly #countsDrops: boolean;
+  /** Past which a send waits; `undefined` where none does. */
+  readonly #patience: number | undefined;
   #signal: AbortSignal | undefined;
   #onAbort: (() => void) | undefined;
 
@@ -15,6 +17,7 @@ export class BusChannel<T> extends Channel<T> {
     super(options);
     this.#leave = leave;
     this.#countsDrops = options.overflow === "drop-newest";
+    if (options.overflow === "wait") this.#patience = options.capacity;
     if (options.signal === undefined) return;
     this.#signal = options.signal;
     this.#onAbort = () => this.close();
@@ -26,6 +29,12 @@ export class BusChannel<T> extends Channel<T> {
     if (!this.#countsDrops) return this.send(message);
     const { dropped } = this;
     return this.send(message) === true && dropped === this.dropped;
+  }
+
+  /** Whether `limit` messages wait for it already, besides those it holds. */
+  crowded(limit: number): boolean {
+    return this.#patience !== undefined &&
+      this.buffered >= this.#patience + limit;
   }
 
   override close(): void {

@@ -1,5 +1,6 @@
 import { TimeoutError } from "./errors.ts";
-import type { Wait } from "./types.ts";
+import { clockOf, realClock } from "./_clock.ts";
+import type { Clock, Wait } from "./types.ts";
 
 /** Longest delay a timer takes; past it runtimes fire at once. */
 export const MAX_TIMEOUT = 2 ** 31 - 1;
@@ -12,13 +13,20 @@ export function refuseWait(
   options: Wait | undefined,
 ): Promise<never> | undefined {
   if (options === undefined) return undefined;
-  const { signal, timeout } = options;
+  const { signal, timeout, clock } = options;
   if (timeout !== undefined && !(timeout >= 0)) {
     return Promise.reject(
       new RangeError(`Cannot wait: timeout must be 0 or more: ${timeout}`),
     );
   }
   if (signal?.aborted) return Promise.reject(signal.reason);
+  if (clock !== undefined) {
+    try {
+      clockOf(clock, "wait");
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
   return undefined;
 }
 
@@ -30,7 +38,8 @@ export class Waiter<R, V> {
   #reject!: (error: unknown) => void;
   #signal: AbortSignal | undefined;
   #onAbort: (() => void) | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timer: unknown;
+  #clock: Clock | undefined;
   /** What it weighs, in whatever the line counts. */
   readonly weight: number;
   /** Whether it still stands in line. */
@@ -49,7 +58,7 @@ export class Waiter<R, V> {
 
   /** Arms the caller's own limits. */
   limit(
-    { signal, timeout }: Wait,
+    { signal, timeout, clock }: Wait,
     what: string,
     giveUp: (waiter: this) => void,
   ): void {
@@ -62,7 +71,8 @@ export class Waiter<R, V> {
       signal.addEventListener("abort", this.#onAbort, { once: true });
     }
     if (timeout !== undefined && timeout <= MAX_TIMEOUT) {
-      this.#timer = setTimeout(() => {
+      this.#clock = clock ?? realClock;
+      this.#timer = this.#clock.setTimeout(() => {
         giveUp(this);
         this.reject(
           new TimeoutError(`Cannot ${what} within ${timeout} ms`, {
@@ -84,7 +94,7 @@ export class Waiter<R, V> {
   }
 
   #disarm(): void {
-    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    if (this.#clock !== undefined) this.#clock.clearTimeout(this.#timer);
     if (this.#onAbort !== undefined) {
       this.#signal!.removeEventListener("abort", this.#onAbort);
       this.#onAbort = undefined;

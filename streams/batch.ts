@@ -4,7 +4,8 @@ import { PulledSource } from "./from.ts";
 import { operator, sourceOperator } from "./_operator.ts";
 import type { Ending, Step } from "./_operator.ts";
 import { TimeoutError } from "./errors.ts";
-import type { MaybePromise, Operator, Source } from "./types.ts";
+import { clockOf } from "./_clock.ts";
+import type { Clock, MaybePromise, Operator, Source } from "./types.ts";
 
 /** When a batch is given on. */
 export interface BatchOptions<T> {
@@ -14,6 +15,8 @@ export interface BatchOptions<T> {
   within?: number;
   /** Measures a message. @default {() => 1} */
   measure?: (message: T) => number;
+  /** What `within` is measured by; a `MockClock` in tests. */
+  clock?: Clock;
 }
 
 /** What is gathered, and whether the next message belongs to it. */
@@ -89,11 +92,12 @@ function batchWithin<T>(
   source: Source<T> & Ending,
   gathering: Gathering<T>,
   within: number,
+  clock: Clock,
 ): Source<T[]> {
   let ended = false;
   let due = Infinity;
   const begin = () => {
-    due = performance.now() + within;
+    due = clock.now() + within;
   };
   const next = async (): Promise<IteratorResult<T[], unknown>> => {
     // One may have been left by a message too large to join the one before.
@@ -103,9 +107,9 @@ function batchWithin<T>(
       try {
         const timeout = gathering.empty
           ? undefined
-          : Math.max(0, due - performance.now());
+          : Math.max(0, due - clock.now());
         const received = source.receive(
-          timeout === undefined ? {} : { timeout },
+          timeout === undefined ? {} : { timeout, clock },
         );
         message = received instanceof Promise ? await received : received;
       } catch (error) {
@@ -145,7 +149,7 @@ function batchWithin<T>(
  * ```
  */
 export function batch(
-  options: { size?: number; within?: number },
+  options: { size?: number; within?: number; clock?: Clock },
 ): {
   <T>(source: Source<T>): Source<T[]>;
   transform<T>(): TransformStream<T, T[]>;
@@ -154,6 +158,7 @@ export function batch(
 export function batch<T>(options: BatchOptions<T>): Operator<T, T[]>;
 export function batch<T>(options: BatchOptions<T>): Operator<T, T[]> {
   const { size = Infinity, within = Infinity, measure = () => 1 } = options;
+  const clock = clockOf(options.clock, "batch");
   checkPositive(size, "batch by size");
   checkPositive(within, "batch by time");
   if (size === Infinity && within === Infinity) {
@@ -165,6 +170,6 @@ export function batch<T>(options: BatchOptions<T>): Operator<T, T[]> {
     );
   }
   return sourceOperator((source) =>
-    batchWithin(source, new Gathering<T>(size, measure), within)
+    batchWithin(source, new Gathering<T>(size, measure), within, clock)
   );
 }

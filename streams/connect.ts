@@ -69,11 +69,11 @@ export async function connect<T>(
   sink: Sink<T> | readonly Sink<T>[],
   options: ConnectOptions = {},
 ): Promise<void> {
-  const { onSlow = "wait", timeout, signal } = options;
+  const { onSlow = "wait", timeout, signal, clock } = options;
   if (!POLICIES.includes(onSlow)) {
     throw new TypeError(`Cannot connect: no such onSlow policy: ${onSlow}`);
   }
-  const refused = refuseWait({ timeout });
+  const refused = refuseWait({ timeout, clock });
   if (refused !== undefined) await refused;
   const sinks = (Array.isArray(sink) ? sink : [sink]) as readonly Sink<T>[];
   const joint = new Joint<T>(source, sinks, options);
@@ -141,10 +141,10 @@ class Fed<T> {
   error: unknown;
 
   constructor(sink: Sink<T>, brake: Brake, options: ConnectOptions) {
-    const { onSlow = "wait", timeout } = options;
+    const { onSlow = "wait", timeout, clock } = options;
     this.sink = sink;
     this.#onSlow = onSlow;
-    this.#patience = { signal: brake.for(sink), timeout };
+    this.#patience = { signal: brake.for(sink), timeout, clock };
     this.#instant = onSlow !== "wait" && !(timeout! > 0);
   }
 

@@ -1,7 +1,14 @@
 import { checkPositive } from "./_checks.ts";
 import { PulledSource } from "./from.ts";
 import { Sleep } from "./_sleep.ts";
-import type { MaybePromise, Source } from "./types.ts";
+import { clockOf } from "./_clock.ts";
+import type { Clock, MaybePromise, Source } from "./types.ts";
+
+/** What else there is to say about a beat. */
+export interface EveryOptions {
+  /** What the interval is measured by; a `MockClock` in tests. */
+  clock?: Clock;
+}
 
 /**
  * What a function gives every `interval` ms, the first time after one of them.
@@ -19,18 +26,20 @@ import type { MaybePromise, Source } from "./types.ts";
 export function every<T>(
   interval: number,
   fn: (count: number) => MaybePromise<T>,
+  options: EveryOptions = {},
 ): Source<T> {
   checkPositive(interval, "repeat at this interval");
-  const sleep = new Sleep();
+  const clock = clockOf(options.clock, "repeat");
+  const sleep = new Sleep(clock);
   let stopped = false;
-  let due = performance.now() + interval;
+  let due = clock.now() + interval;
   let count = 0;
   const next = async (): Promise<IteratorResult<T, unknown>> => {
-    let now = performance.now();
+    let now = clock.now();
     while (now < due && !stopped) {
       // A timer may fire a little early: then there is another round.
       await sleep.for(due - now);
-      now = performance.now();
+      now = clock.now();
     }
     if (stopped) return { value: undefined, done: true };
     due += interval * (1 + Math.max(0, Math.floor((now - due) / interval)));

@@ -14,9 +14,11 @@
  *
  * @module
  */
+export * from "./backplane.ts";
 export * from "./batch.ts";
 export * from "./buffer.ts";
-export * from "./bus.ts";
+export { Bus } from "./bus.ts";
+export type { SubscribeOptions, Subscription } from "./bus.ts";
 export * from "./bytes.ts";
 export * from "./channel.ts";
 export * from "./concat.ts";
@@ -42,7 +44,10 @@ export { lengthPrefixed } from "./length_prefixed.ts";
 export * from "./lines.ts";
 export * from "./map.ts";
 export * from "./merge.ts";
+export * from "./mock_clock.ts";
+export * from "./nats_backplane.ts";
 export * from "./pair.ts";
+export * from "./redis_backplane.ts";
 export * from "./reduce.ts";
 export * from "./scan.ts";
 export * from "./splice.ts";

@@ -3,7 +3,8 @@ import { PulledSource } from "./from.ts";
 import { sourceOperator } from "./_operator.ts";
 import type { Ending } from "./_operator.ts";
 import { Sleep } from "./_sleep.ts";
-import type { Operator, Passing, Source } from "./types.ts";
+import { clockOf } from "./_clock.ts";
+import type { Clock, Operator, Passing, Source } from "./types.ts";
 
 /** How fast messages may come. */
 export interface ThrottleOptions {
@@ -11,6 +12,8 @@ export interface ThrottleOptions {
   rate: number;
   /** Messages that may come at once, after as long a silence. @default {1} */
   burst?: number;
+  /** What the rate is measured by; a `MockClock` in tests. */
+  clock?: Clock;
 }
 
 /**
@@ -34,17 +37,18 @@ export function throttle<T>(options: ThrottleOptions): Operator<T, T> {
   if (!(burst >= 1)) {
     throw new RangeError(`Cannot throttle: burst must be 1 or more: ${burst}`);
   }
+  const clock = clockOf(options.clock, "throttle");
   return sourceOperator((source: Source<T> & Ending) => {
-    const sleep = new Sleep();
+    const sleep = new Sleep(clock);
     let tokens = burst;
-    let filled = performance.now();
+    let filled = clock.now();
     let stopped = false;
     const give = async (
       message: T | undefined,
     ): Promise<IteratorResult<T, unknown>> => {
       if (message === undefined) return { value: undefined, done: true };
       for (;;) {
-        const now = performance.now();
+        const now = clock.now();
         tokens = Math.min(burst, tokens + (now - filled) * rate / 1000);
         filled = now;
         if (tokens >= 1) break;

@@ -6,12 +6,27 @@ export type MaybePromise<T> = T | Promise<T>;
 /** What can be sent as bytes. Strings are encoded as UTF-8. */
 export type Bytes = Uint8Array | ArrayBuffer | ArrayBufferView | string;
 
+/** Where time comes from: by default, and mostly, from the runtime. */
+export interface Clock {
+  /** Milliseconds since some moment; never less than the last time. */
+  now(): number;
+  /** Calls a function once `ms` have passed; gives what `clearTimeout` takes. */
+  setTimeout(fn: () => void, ms: number): unknown;
+  /** Takes that back. */
+  clearTimeout(timer: unknown): void;
+}
+
 /** How long to wait for one `receive` or `send`. */
 export interface Wait {
   /** Gives the wait up when it aborts; the call rejects with its reason. */
   signal?: AbortSignal;
   /** Milliseconds; the call rejects with a `TimeoutError` past it. */
   timeout?: number;
+  /**
+   * What measures `timeout`; a `MockClock` in tests. Streams of this module
+   * honour it, connections are timed by the runtime.
+   */
+  clock?: Clock;
 }
 
 /** How a stream came to its end. */
