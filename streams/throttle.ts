@@ -16,6 +16,9 @@ export interface ThrottleOptions {
   clock?: Clock;
 }
 
+/** One, but for what fractions lose: less is no wait that a clock can tell. */
+const ENOUGH = 1 - 1e-9;
+
 /**
  * The same messages, no faster than `rate` a second: the source waits, nothing
  * is dropped. Who has been silent may give up to `burst` messages at once.
@@ -51,12 +54,12 @@ export function throttle<T>(options: ThrottleOptions): Operator<T, T> {
         const now = clock.now();
         tokens = Math.min(burst, tokens + (now - filled) * rate / 1000);
         filled = now;
-        if (tokens >= 1) break;
+        if (tokens > ENOUGH) break;
         // A timer may fire a little early: then there is another round.
         await sleep.for((1 - tokens) * 1000 / rate);
         if (stopped) break;
       }
-      tokens--;
+      tokens = Math.max(0, tokens - 1);
       return { value: message, done: false };
     };
     return new PulledSource<T>({

@@ -22,10 +22,7 @@ export interface Wait {
   signal?: AbortSignal;
   /** Milliseconds; the call rejects with a `TimeoutError` past it. */
   timeout?: number;
-  /**
-   * What measures `timeout`; a `MockClock` in tests. Streams of this module
-   * honour it, connections are timed by the runtime.
-   */
+  /** What measures `timeout`; a `MockClock` in tests. */
   clock?: Clock;
 }
 

@@ -22,6 +22,7 @@ import {
   Channel,
   concat,
   connect,
+  consume,
   dedupe,
   drop,
   every,
@@ -31,6 +32,7 @@ import {
   groupRuns,
   map,
   merge,
+  MockClock,
   pair,
   reduce,
   scan,
@@ -46,6 +48,13 @@ import type { Operator, Source } from "../streams/mod.ts";
 /** Destroyed by hand, as `connect` would. */
 function destroy(source: unknown, reason: unknown): void {
   (source as { destroy(reason: unknown): void }).destroy(reason);
+}
+
+/** What a promise has come to, as soon as it has. */
+function noted<T>(promise: T | Promise<T>): { value: T | undefined } {
+  const note: { value: T | undefined } = { value: undefined };
+  Promise.resolve(promise).then((value) => note.value = value);
+  return note;
 }
 
 /** An endless producer, and whether it was stopped. */
@@ -461,24 +470,32 @@ test("operators are TransformStreams, too", async () => {
 });
 
 test("`batch()` gives on in time what has come", async () => {
+  const clock = new MockClock();
   const channel = new Channel<number>();
-  const batches = batch({ size: 3, within: 30 })(channel);
+  const batches = batch({ size: 3, within: 30, clock })(channel);
   for (const n of [1, 2, 3, 4]) channel.send(n);
   assertEquals(await batches.receive(), [1, 2, 3]);
-  const started = performance.now();
-  assertEquals(await within(Promise.resolve(batches.receive())), [4]);
-  assertGreaterOrEqual(performance.now() - started, 20);
+  const second = noted(batches.receive());
+  await clock.advance(29);
+  assertEquals(second.value, undefined);
+  await clock.advance(1);
+  assertEquals(second.value, [4]);
   // It waits for a first message however long that takes.
-  await assertRejects(
-    async () => await batches.receive({ timeout: 60 }),
-    TimeoutError,
-  );
+  const third = noted(batches.receive());
+  await clock.advance(1_000_000);
+  assertEquals([third.value, clock.pending], [undefined, 0]);
   channel.send(5);
-  assertEquals(await within(Promise.resolve(batches.receive())), [5]);
+  await clock.advance(20);
   channel.send(6);
+  await clock.advance(9);
+  assertEquals(third.value, undefined);
+  await clock.advance(1);
+  assertEquals(third.value, [5, 6]);
+  channel.send(7);
   channel.close();
-  assertEquals(await batches.receive(), [6]);
+  assertEquals(await batches.receive(), [7]);
   assertEquals(await batches.receive(), undefined);
+  assertEquals(clock.pending, 0);
 });
 
 test("`batch()` measures, and is never larger than it may be", async () => {
@@ -498,43 +515,64 @@ test("`batch()` measures, and is never larger than it may be", async () => {
 });
 
 test("`throttle()` lets a burst through, then keeps its rate", async () => {
-  const started = performance.now();
-  const slow = throttle({ rate: 100, burst: 3 })(from([1, 2, 3, 4, 5, 6]));
-  assertEquals(await within(all(slow)), [1, 2, 3, 4, 5, 6]);
-  assertGreaterOrEqual(performance.now() - started, 29);
-  const slower = throttle({ rate: 0.001, burst: 3 })(from([1, 2, 3, 4]));
-  for (const n of [1, 2, 3]) {
-    assertEquals(await within(Promise.resolve(slower.receive())), n);
+  const clock = new MockClock();
+  for (const rate of [100, 3, 7.7]) {
+    const gap = 1000 / rate;
+    const began = clock.now();
+    const times: number[] = [];
+    const slow = throttle({ rate, burst: 3, clock })(from([1, 2, 3, 4, 5, 6]));
+    const done = consume(slow, () => void times.push(clock.now() - began));
+    await clock.advance(3 * gap - 0.001);
+    assertEquals(times.length, 5);
+    await clock.advance(0.002);
+    await within(done);
+    for (const [n, gaps] of [0, 0, 0, 1, 2, 3].entries()) {
+      assert(Math.abs(times[n] - gaps * gap) < 0.001, `${times}`);
+    }
   }
-  await assertRejects(
-    async () => await slower.receive({ timeout: 5 }),
-    TimeoutError,
-  );
-  destroy(slower, new Error("enough"));
+  // Silence saves up for a burst, and for no more than that.
+  const channel = new Channel<number>();
+  const slow = throttle({ rate: 1, burst: 2, clock })(channel);
+  const received: number[] = [];
+  const done = consume(slow, (n) => void received.push(n));
+  await clock.advance(60_000);
+  for (const n of [1, 2, 3, 4]) channel.send(n);
+  await clock.advance(0);
+  assertEquals(received, [1, 2]);
+  await clock.advance(1000);
+  assertEquals(received, [1, 2, 3]);
+  destroy(slow, new Error("enough"));
+  await assertRejects(() => within(done), Error, "enough");
+  await settled();
+  assertEquals(clock.pending, 0);
   assertThrows(() => throttle({ rate: 0 }), RangeError);
   assertThrows(() => throttle({ rate: 1, burst: 0 }), RangeError);
 });
 
 test("`every()` keeps its beat, and heaps nothing up", async () => {
-  const started = performance.now();
-  const ticks = every(20, (count) => count);
-  assertEquals(await ticks.receive(), 0);
-  assertGreaterOrEqual(performance.now() - started, 19);
-  await new Promise((resolve) => setTimeout(resolve, 70));
-  assertEquals(await ticks.receive(), 1);
-  // Three or more were missed: one of them came, and the next is the next.
-  assertEquals(await ticks.receive(), 2);
-  assertGreaterOrEqual(performance.now() - started, 100);
+  const clock = new MockClock();
+  const ticks = every(20, (count) => [count, clock.now()], { clock });
+  const first = noted(ticks.receive());
+  await clock.advance(19);
+  assertEquals(first.value, undefined);
+  await clock.advance(1);
+  assertEquals(first.value, [0, 20]);
+  await clock.advance(75);
+  assertEquals(await ticks.receive(), [1, 95]);
+  // Three were missed: one of them came, and the next is the next.
+  const third = noted(ticks.receive());
+  await clock.advance(4);
+  assertEquals(third.value, undefined);
+  await clock.advance(1);
+  assertEquals(third.value, [2, 100]);
   destroy(ticks, new Error("enough"));
   await assertRejects(async () => await ticks.receive(), Error, "enough");
-  await assertRejects(
-    () =>
-      all(every(1, () => {
-        throw new Error("no");
-      })),
-    Error,
-    "no",
-  );
+  const failing = all(every(1, () => {
+    throw new Error("no");
+  }, { clock }));
+  const failed = assertRejects(() => failing, Error, "no");
+  await clock.advance(1);
+  await failed;
   assertThrows(() => every(0, () => 1), RangeError);
 });
 
