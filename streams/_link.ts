@@ -119,6 +119,10 @@ export class Link<T> implements BackplaneLink {
     return this.#input.settled();
   }
 
+  flush(): Promise<boolean> {
+    return this.#output.flush();
+  }
+
   close(options: { timeout?: number } = {}): Promise<void> {
     const { timeout = CLOSE_TIMEOUT } = options;
     if (typeof timeout !== "number" || !(timeout >= 0)) {
@@ -139,7 +143,7 @@ export class Link<T> implements BackplaneLink {
       : new Promise<void>((resolve) => {
         timer = setTimeout(resolve, timeout);
       });
-    const left = Promise.all([this.#output.drained(), this.#input.close()]);
+    const left = Promise.all([this.#output.flush(), this.#input.close()]);
     await Promise.race([left, late]);
     clearTimeout(timer);
     this.#unwatch();

@@ -44,7 +44,12 @@ export class LinkOutput {
   #closed = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #held: { promise: Promise<void>; resolve: () => void } | undefined;
-  #drained: (() => void)[] = [];
+  /** Numbers of the messages: of the next, and of the oldest in the queue. */
+  #pushed = 0;
+  #settled = 0;
+  #lost = 0;
+  /** Who waits until those before a number are settled, in order. */
+  #flushes: { upTo: number; done: () => void }[] = [];
 
   constructor(engine: Backplane, options: LinkOutputOptions) {
     this.#engine = engine;
@@ -74,8 +79,10 @@ export class LinkOutput {
       if (dropped === undefined) return this.#hold();
       this.#queue.splice(this.#sent, 1);
       this.#size -= dropped.size;
+      this.#settled++;
     }
     this.#queue.push({ ...message, state: "waiting", tries: 0 });
+    this.#pushed++;
     this.#size += message.size;
     this.#send();
     return this.#crowded ? this.#hold() : undefined;
@@ -105,10 +112,14 @@ export class LinkOutput {
     this.#tell();
   }
 
-  /** Resolves once the broker has all of it. */
-  drained(): Promise<void> {
-    if (this.#queue.length === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#drained.push(resolve));
+  /** Resolves once nothing waits of what is here now; `false`: some is lost. */
+  flush(): Promise<boolean> {
+    const upTo = this.#pushed;
+    if (this.#settled >= upTo) return Promise.resolve(true);
+    const lost = this.#lost;
+    return new Promise((resolve) => {
+      this.#flushes.push({ upTo, done: () => resolve(this.#lost === lost) });
+    });
   }
 
   /** What is left is lost. */
@@ -123,6 +134,7 @@ export class LinkOutput {
     }
     this.#queue = [];
     this.#size = this.#sent = 0;
+    this.#settled = this.#pushed;
     this.#tell();
   }
 
@@ -131,8 +143,9 @@ export class LinkOutput {
       this.#held?.resolve();
       this.#held = undefined;
     }
-    if (this.#queue.length > 0) return;
-    for (const resolve of this.#drained.splice(0)) resolve();
+    while (this.#flushes.length > 0 && this.#flushes[0].upTo <= this.#settled) {
+      this.#flushes.shift()!.done();
+    }
   }
 
   #send(): void {
@@ -190,6 +203,7 @@ export class LinkOutput {
     if (done === 0) return;
     this.#queue.splice(0, done);
     this.#sent -= done;
+    this.#settled += done;
   }
 
   /** From the first that failed, all over again: their order is kept. */
@@ -205,6 +219,7 @@ export class LinkOutput {
   }
 
   #lose({ topic }: Outgoing, error: NetError): void {
+    this.#lost++;
     this.#options.lose({ topic, count: 1, direction: "out", error });
   }
 }

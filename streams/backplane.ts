@@ -86,6 +86,12 @@ export interface BackplaneLink extends AsyncDisposable {
   /** Resolves once the broker knows of all that is subscribed to by now. */
   settled(): Promise<void>;
   /**
+   * Resolves once the broker has taken, or this process has lost, all that
+   * was published before: `true` when nothing of it was lost. Others have it
+   * a moment later, if they listen.
+   */
+  flush(): Promise<boolean>;
+  /**
    * Parts the bus from the others. Waits up to `timeout` ms (5000 by default)
    * for what the broker has not taken yet; the rest is lost. The broker's
    * connection stays open: it belongs to whoever opened it.
