@@ -33,6 +33,7 @@ export interface Backplane {
 
 /** Messages that did not get where they should. */
 export interface BackplaneLoss {
+  /** The topic that they were published to. */
   readonly topic: string;
   /** How many. */
   readonly count: number;

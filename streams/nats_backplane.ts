@@ -3,11 +3,13 @@ import { ClosedError, NetError } from "./errors.ts";
 
 /** What `natsBackplane` uses of a message. */
 export interface NatsMessage {
+  /** What was published. */
   readonly data: Uint8Array;
 }
 
 /** What `natsBackplane` uses of a subscription. */
 export interface NatsSubscription {
+  /** Ends it at once. */
   unsubscribe(): void;
 }
 
@@ -17,7 +19,9 @@ export interface NatsSubscription {
  * `@nats-io/nats-core`, and of the older `nats` have it all.
  */
 export interface NatsConnection {
+  /** Sends to all who have subscribed. */
   publish(subject: string, payload: string | Uint8Array): void;
+  /** Begins to receive from a subject. */
   subscribe(
     subject: string,
     options: { callback: (error: Error | null, message: NatsMessage) => void },
@@ -26,6 +30,7 @@ export interface NatsConnection {
   flush(): Promise<void>;
   /** What happens to the connection. */
   status(): AsyncIterable<{ readonly type: string }>;
+  /** Whether it is over for good. */
   isClosed(): boolean;
 }
 

@@ -5,12 +5,15 @@ import type { RedisClient } from "./_redis_clients.ts";
 
 /** What `redisBackplane` needs of the client that publishes. */
 export interface RedisPublisher {
+  /** Sends to all who have subscribed. */
   publish(channel: string, message: string): Promise<unknown>;
 }
 
 /** What `redisBackplane` needs of the client that subscribes. */
 export interface RedisSubscriber {
+  /** Begins to receive from a channel; each client takes its own arguments. */
   subscribe(channel: string, ...rest: never[]): Promise<unknown>;
+  /** Ends that. */
   unsubscribe(channel: string, ...rest: never[]): Promise<unknown>;
 }
 
