@@ -1,3 +1,4 @@
+import { realClock } from "./_clock.ts";
 import type { Clock } from "./types.ts";
 
 /** A wait that can be cut short. */
@@ -6,7 +7,7 @@ export class Sleep {
   #timer: unknown;
   #wake: (() => void) | undefined;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock = realClock) {
     this.#clock = clock;
   }
 
