@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import * as net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { tool, until, within } from "./_support.ts";
 import { LOCAL } from "./_proxies.ts";
 
@@ -113,4 +114,15 @@ socks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 command: connect }
     );
     return ["-f", file, "-N", "1", "-p", join(folder, "pid")];
   });
+}
+
+/** TLS in front of another one, by OpenSSL. */
+export function socatTls(behind: number): Promise<Peer> {
+  const file = (name: string) =>
+    fileURLToPath(new URL(`./certs/${name}`, import.meta.url));
+  return start("socat", (port) => [
+    `OPENSSL-LISTEN:${port},bind=${LOCAL},fork,reuseaddr,verify=0,` +
+    `cert=${file("server.pem")},key=${file("server.key")}`,
+    `TCP:${LOCAL}:${behind}`,
+  ]);
 }

@@ -2,12 +2,13 @@ import { describe, test } from "node:test";
 import { assert, assertEquals, assertMatch, assertRejects } from "./assert.ts";
 import { needs, within } from "./_support.ts";
 import { echoServer, LOCAL, pem, roundTrip } from "./_proxies.ts";
-import { dante, microsocks, tinyproxy } from "./_proxy_peers.ts";
+import { dante, microsocks, socatTls, tinyproxy } from "./_proxy_peers.ts";
 import type { Peer } from "./_proxy_peers.ts";
 import { connect, ProxyError } from "../tcp/mod.ts";
+import type { TcpConnectOptions } from "../tcp/mod.ts";
 
 /** An echo through the proxy, in the clear and over TLS, of some size. */
-async function echoes(proxy: string): Promise<void> {
+async function echoes(proxy: TcpConnectOptions["proxy"]): Promise<void> {
   const long = "0123456789abcdef".repeat(16_384);
   for (const tls of [false, true]) {
     const echo = await echoServer({ tls });
@@ -64,6 +65,23 @@ describe("tcp.connect() proxy, real ones", () => {
         assertMatch(nobody.message, /it answered 5\d\d /);
         assertEquals([nobody.code, nobody.retryable], ["ERR_PROXY", true]);
       }),
+  );
+
+  test(
+    "`proxy` through tinyproxy behind TLS of socat",
+    {
+      skip: needs("tinyproxy", "socat"),
+    },
+    () =>
+      through(
+        tinyproxy(),
+        (at) =>
+          through(socatTls(Number(at.split(":")[1])), (outer) =>
+            echoes({
+              url: `https://user:secret@localhost:${outer.split(":")[1]}`,
+              tls: { ca: pem("ca.pem") },
+            })),
+      ),
   );
 
   test(
