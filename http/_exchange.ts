@@ -16,6 +16,27 @@ export interface Exchange {
   onShutdown(callback: () => void): () => void;
   /** Tells the server's error handler what no caller waits for. */
   report(error: unknown): void;
+  /**
+   * `report` for a connection that outlives the request: it keeps no more of
+   * the exchange than it needs to tell of the request. Wire engine only.
+   */
+  reporter?(): (error: unknown) => void;
+  /**
+   * `onShutdown` and `waitUntil` in one, for many connections at little
+   * memory. Wire engine only.
+   */
+  adopt?(member: Member): Home;
+}
+
+/** A connection that lives long, as its server knows it. */
+export interface Member {
+  /** The server closes: it says goodbye, and leaves. */
+  goodbye(): void;
+}
+
+/** What a member leaves when it is over. */
+export interface Home {
+  leave(member: Member): void;
 }
 
 /** The runtime's own objects behind a request of a native engine. */

@@ -1,3 +1,5 @@
+import type { Home, Member } from "./_exchange.ts";
+
 /** How long `close` waits for what is open, in ms. */
 const CLOSE_TIMEOUT = 15_000;
 
@@ -15,10 +17,11 @@ export interface LifetimeEvents {
  * How an HTTP server ends: it stops accepting, tells those who live long,
  * waits for what is open and for tasks, and destroys the rest at the deadline.
  */
-export class Lifetime {
+export class Lifetime implements Home {
   readonly closed: Promise<void>;
   readonly #events: LifetimeEvents;
   readonly #shutdown = new Set<() => void>();
+  readonly #members = new Set<Member>();
   #settle!: () => void;
   #closing = false;
   #released = false;
@@ -66,6 +69,7 @@ export class Lifetime {
       });
       for (const callback of [...this.#shutdown]) callback();
       this.#shutdown.clear();
+      for (const member of [...this.#members]) member.goodbye();
     }
     // A later call may set another deadline.
     clearTimeout(this.#deadline);
@@ -86,7 +90,7 @@ export class Lifetime {
   /** To be called when something has ended. */
   check(): void {
     if (!this.#closing || !this.#released || !this.#events.isOver()) return;
-    if (this.#tasks > 0 && !this.#expired) return;
+    if (this.#tasks + this.#members.size > 0 && !this.#expired) return;
     clearTimeout(this.#deadline);
     this.#settle();
   }
@@ -101,6 +105,17 @@ export class Lifetime {
       onError(error);
       over();
     });
+  }
+
+  /** The close tells this one, and waits until it has left. */
+  adopt(member: Member): this {
+    this.#members.add(member);
+    if (this.#closing) queueMicrotask(() => member.goodbye());
+    return this;
+  }
+
+  leave(member: Member): void {
+    if (this.#members.delete(member)) this.check();
   }
 
   onShutdown(callback: () => void): () => void {

@@ -501,17 +501,13 @@ export class WireConnection implements TransportEvents {
     this.#stopWaiting();
     const rest = this.#reader.rest();
     if (exchange.watched) exchange.delivered();
-    takeover.start(
-      new TakenTransport(this.transport, this.#peerEnded, {
-        read: (size) => this.server.bytesRead += size,
-        written: (size) => this.server.bytesWritten += size,
-        closed: () => {
-          this.#over = true;
-          this.server.remove(this);
-        },
-      }),
-      rest,
+    const taken = new TakenTransport(
+      this.transport,
+      this.#peerEnded,
+      this.server,
     );
+    this.server.handOver(this, taken);
+    takeover.start(taken, rest);
     this.makeRoom();
   }
 

@@ -12,6 +12,8 @@ import { Outcome } from "./_outcome.ts";
 import { clientOf } from "./_client_address.ts";
 import { takeoverResponse } from "./_takeover.ts";
 import type { ServerContext } from "./types.ts";
+import type { Home, Member } from "./_exchange.ts";
+import type { WireServer } from "./_wire_server.ts";
 import type { WireConnection } from "./_wire_connection.ts";
 import type { ResponseStream } from "./_wire_stream.ts";
 
@@ -201,6 +203,14 @@ export class WireExchange implements RequestSource {
     this.connection.server.report(error, this.request);
   }
 
+  reporter(): (error: unknown) => void {
+    return reporterOf(this.connection.server, this.head, this);
+  }
+
+  adopt(member: Member): Home {
+    return this.connection.server.adopt(member);
+  }
+
   // What the body asks for.
 
   wanted(): void {
@@ -212,6 +222,26 @@ export class WireExchange implements RequestSource {
   room(): void {
     this.connection.makeRoom();
   }
+}
+
+/**
+ * Tells of a request that is long answered: of the very one as long as
+ * anybody has it, else of one that is made from its head.
+ */
+function reporterOf(
+  server: WireServer,
+  head: RequestHead,
+  { origin, request }: WireExchange,
+): (error: unknown) => void {
+  const seen = new WeakRef(request);
+  return (error) =>
+    server.report(
+      error,
+      seen.deref() ??
+        new Request(canonicalTarget(origin, head), {
+          headers: headersOf(head.fields),
+        }),
+    );
 }
 
 /** What the handler is told. */

@@ -9,10 +9,12 @@ import type { H1Limits } from "./_h1_types.ts";
 import { useInside } from "./_response_parts.ts";
 import { Origins } from "./_request_url.ts";
 import { fetchDirect } from "./_serve_direct.ts";
+import type { Home, Member } from "./_exchange.ts";
 import { Lifetime } from "./_serve_lifetime.ts";
 import { urlOf } from "./_serve_options.ts";
 import type { ServeConfig } from "./_serve_options.ts";
 import type { HttpServer } from "./types.ts";
+import type { TakenTransport } from "./_wire_taken.ts";
 import type { WireExchange } from "./_wire_exchange.ts";
 import { WireConnection } from "./_wire_connection.ts";
 
@@ -50,6 +52,8 @@ export class WireServer implements HttpServer {
   #listener!: RuntimeServer;
   #origins!: Origins;
   readonly #connections = new Set<WireConnection>();
+  /** Connections that others have taken over. */
+  readonly #taken = new Set<TakenTransport>();
   readonly #lifetime: Lifetime;
   readonly #tick: number;
   #timer: ReturnType<typeof setInterval> | undefined;
@@ -75,8 +79,9 @@ export class WireServer implements HttpServer {
         for (const connection of [...this.#connections]) {
           connection.destroy(reason);
         }
+        for (const taken of [...this.#taken]) taken.destroy();
       },
-      isOver: () => this.#connections.size === 0,
+      isOver: () => this.#connections.size === 0 && this.#taken.size === 0,
     });
   }
 
@@ -134,7 +139,7 @@ export class WireServer implements HttpServer {
 
   stats(): ServerStats {
     return {
-      connections: this.#connections.size,
+      connections: this.#connections.size + this.#taken.size,
       accepted: this.#accepted,
       refused: this.#refused,
       bytesRead: this.bytesRead,
@@ -163,6 +168,22 @@ export class WireServer implements HttpServer {
     if (this.active >= requests) return false;
     this.active++;
     return exchange.admitted = true;
+  }
+
+  /** From now on only the transport is kept. */
+  handOver(connection: WireConnection, taken: TakenTransport): void {
+    this.#taken.add(taken);
+    this.remove(connection);
+  }
+
+  /** A connection that was taken over has ended. */
+  leave(taken: TakenTransport): void {
+    if (this.#taken.delete(taken)) this.#lifetime.check();
+  }
+
+  /** Counts a connection that lives long: see `Exchange.adopt`. */
+  adopt(member: Member): Home {
+    return this.#lifetime.adopt(member);
   }
 
   waitUntil(task: Promise<unknown>, onError: (error: unknown) => void): void {
@@ -199,7 +220,9 @@ export class WireServer implements HttpServer {
 
   #accept(transport: Transport): void {
     if (
-      this.closing || this.#connections.size >= this.config.limits.connections
+      this.closing ||
+      this.#connections.size + this.#taken.size >=
+        this.config.limits.connections
     ) {
       this.#refused++;
       transport.attach(ignore);

@@ -1,43 +1,32 @@
+import type { NetError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
 import type { TlsInfo, Transport, TransportEvents } from "../tcp/_transport.ts";
 
 /** What the server wants to know of a connection that another has taken. */
 export interface TakenEvents {
-  read(size: number): void;
-  written(size: number): void;
-  closed(): void;
+  bytesRead: number;
+  bytesWritten: number;
+  leave(transport: TakenTransport): void;
 }
 
-/** A connection that another has taken over; the server still counts it. */
+/**
+ * A connection that another has taken over. The server still counts it, and
+ * keeps nothing else of it: what read its requests can go.
+ */
 export class TakenTransport implements Transport {
   readonly #transport: Transport;
-  readonly #events: TakenEvents;
+  readonly #server: TakenEvents;
   #ended: boolean;
 
   /** `ended`: the peer's FIN has come already. */
-  constructor(transport: Transport, ended: boolean, events: TakenEvents) {
+  constructor(transport: Transport, ended: boolean, server: TakenEvents) {
     this.#transport = transport;
     this.#ended = ended;
-    this.#events = events;
+    this.#server = server;
   }
 
   attach(events: TransportEvents): void {
-    this.#transport.attach({
-      data: (chunk) => {
-        this.#events.read(chunk.byteLength);
-        events.data(chunk);
-      },
-      end: () => {
-        this.#ended = false;
-        events.end();
-      },
-      drain: () => events.drain(),
-      close: (error) => {
-        this.#ended = false;
-        events.close(error);
-        this.#events.closed();
-      },
-    });
+    this.#transport.attach(new TakenTransport.#Watch(this, events));
     if (!this.#ended) return;
     queueMicrotask(() => {
       if (!this.#ended) return;
@@ -46,8 +35,36 @@ export class TakenTransport implements Transport {
     });
   }
 
+  /** Stands between the transport and who took it over. */
+  static readonly #Watch = class implements TransportEvents {
+    readonly #taken: TakenTransport;
+    readonly #events: TransportEvents;
+
+    constructor(taken: TakenTransport, events: TransportEvents) {
+      this.#taken = taken;
+      this.#events = events;
+    }
+    data(chunk: Uint8Array): void {
+      this.#taken.#server.bytesRead += chunk.byteLength;
+      this.#events.data(chunk);
+    }
+    end(): void {
+      this.#taken.#ended = false;
+      this.#events.end();
+    }
+    drain(): void {
+      this.#events.drain();
+    }
+    close(error?: NetError): void {
+      const taken = this.#taken;
+      taken.#ended = false;
+      this.#events.close(error);
+      taken.#server.leave(taken);
+    }
+  };
+
   write(bytes: Uint8Array): boolean {
-    this.#events.written(bytes.byteLength);
+    this.#server.bytesWritten += bytes.byteLength;
     return this.#transport.write(bytes);
   }
 

@@ -2,7 +2,8 @@ import { BaseDuplex } from "../streams/_duplex.ts";
 import { ClosedError, SizeLimitError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Address, MaybePromise, Wait } from "../streams/types.ts";
-import { INTERNAL_ERROR, NORMAL, POLICY } from "./_codes.ts";
+import type { Home, Member } from "../http/_exchange.ts";
+import { GOING_AWAY, INTERNAL_ERROR, NORMAL, POLICY } from "./_codes.ts";
 import type { Deflate } from "./_deflate.ts";
 import type { SocketLimits } from "./_options.ts";
 import { Pings } from "./_pings.ts";
@@ -43,13 +44,15 @@ function weigh(message: Message): number {
  */
 export abstract class BaseSocket
   extends BaseDuplex<Message, Message, WebSocketCloseInfo>
-  implements Socket {
+  implements Socket, Member {
   readonly protocol: string;
   readonly extensions: string;
   readonly url: string;
   readonly remoteAddress: Address;
   protected readonly limits: SocketLimits;
   protected readonly listener: Listener | undefined;
+  /** The server that it is counted by. */
+  home: Home | undefined;
   /** Nothing more is sent, and what comes is dropped. */
   protected closing = false;
   /** What receives reject with, once the connection was cut off. */
@@ -118,6 +121,11 @@ export abstract class BaseSocket
     const sent = super.send(message, options);
     if (sent !== true && sent !== false) this.#owesDrain = true;
     return sent;
+  }
+
+  /** The server closes. */
+  goodbye(): void {
+    void this.close(GOING_AWAY);
   }
 
   /** What `broadcast` does with one socket. */
@@ -263,6 +271,7 @@ export abstract class BaseSocket
     this.inbox.end(this.cut);
     this.#pings?.end(this.cut);
     this.settle(info);
+    this.home?.leave(this);
     this.#farewell();
   }
 

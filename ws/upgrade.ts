@@ -78,7 +78,7 @@ export function upgrade(
     // http: is ws:, https: is wss:.
     url: `ws${request.url.slice("http".length)}`,
     remoteAddress: context.remoteAddress,
-    report: (error) => exchange.report(error),
+    report: exchange.reporter?.() ?? ((error) => exchange.report(error)),
   };
   if (engine !== "wire") {
     if (native === undefined) {
@@ -90,10 +90,10 @@ export function upgrade(
       socket.run(handler);
     });
   }
+  const agreed = given.agreed;
   return takeoverResponse(101, given.headers, {
     start(transport, head) {
-      const deflate = given.agreed &&
-        new Deflate(given.agreed, compress!, false);
+      const deflate = agreed && new Deflate(agreed, compress!, false);
       const socket = new WireSocket(transport, false, { ...init, deflate });
       adopt(exchange, socket);
       socket.start(handler, head);
@@ -104,6 +104,10 @@ export function upgrade(
 
 /** The server closes its sockets when it closes, and waits for them. */
 function adopt(exchange: Exchange, socket: BaseSocket): void {
+  if (exchange.adopt !== undefined) {
+    socket.home = exchange.adopt(socket);
+    return;
+  }
   exchange.context.waitUntil(socket.closed);
   const withdraw = exchange.onShutdown(() => void socket.close(GOING_AWAY));
   socket.closed.then(withdraw);
