@@ -58,10 +58,11 @@ export abstract class BaseDuplex<In, Out, Info extends CloseInfo>
   #writable: WritableStream<Out> | undefined;
 
   constructor(inbox: InboxOptions<In>, outbox: OutboxOptions<Out>) {
-    this.inbox = new Inbox<In>({
-      onCancel: (reason) => this.destroy(reason),
-      ...inbox,
-    });
+    this.inbox = new Inbox<In>(
+      inbox.onCancel !== undefined
+        ? inbox
+        : { onCancel: (reason) => this.destroy(reason), ...inbox },
+    );
     this.outbox = new Outbox<Out>(outbox);
     this.closed = new Promise((resolve) => {
       this.#settle = resolve;

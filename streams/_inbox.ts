@@ -12,6 +12,7 @@ const MAX_RECEIVERS = 65_536;
 /** Messages that weigh less than one on the average, past which it is full. */
 const MAX_LIGHT = 65_536;
 
+/** `size` and `onWait` are called as functions, the others as methods. */
 export interface InboxOptions<T> {
   /** Weight of a message. @default {() => 1} */
   size?: (message: T) => number;
@@ -20,11 +21,11 @@ export interface InboxOptions<T> {
   /** `onRoom` is called once it has fallen to this. @default {below high} */
   low?: number;
   /** There is room again, after a `push` that gave `false`. */
-  onRoom?: () => void;
+  onRoom?(): void;
   /** Somebody is about to wait; a producer that pulls may push right now. */
   onWait?: () => void;
   /** The consumer cancelled its Web Stream: nobody will read on. */
-  onCancel?: (reason: unknown) => void;
+  onCancel?(reason: unknown): void;
 }
 
 /**
@@ -36,12 +37,10 @@ export interface InboxOptions<T> {
 export class Inbox<T> implements Source<T> {
   readonly #queue = new Ring<T>();
   readonly #sizes: Ring<number> | undefined;
+  readonly #options: InboxOptions<T>;
   readonly #size: ((message: T) => number) | undefined;
   readonly #high: number;
-  readonly #low: number | undefined;
-  readonly #onRoom: (() => void) | undefined;
   readonly #onWait: (() => void) | undefined;
-  readonly #onCancel: ((reason: unknown) => void) | undefined;
   readonly #receivers = new Waiters<T | undefined>("receive");
   #fill = 0;
   #full = false;
@@ -54,13 +53,11 @@ export class Inbox<T> implements Source<T> {
   #pulling = false;
 
   constructor(options: InboxOptions<T>) {
-    this.#size = options.size;
+    this.#options = options;
     this.#sizes = options.size && new Ring<number>();
+    this.#size = options.size;
     this.#high = options.high;
-    this.#low = options.low;
-    this.#onRoom = options.onRoom;
     this.#onWait = options.onWait;
-    this.#onCancel = options.onCancel;
   }
 
   /** Messages queued. */
@@ -224,15 +221,16 @@ export class Inbox<T> implements Source<T> {
     }
     if (this.#full && this.#hasRoom()) {
       this.#full = false;
-      this.#onRoom?.();
+      this.#options.onRoom?.();
     }
     return message;
   }
 
   #hasRoom(): boolean {
     if (this.#queue.length === 0) return true;
-    if (this.#low === undefined) return !this.brimming;
-    return this.#fill <= this.#low && !this.#crowded;
+    const { low } = this.#options;
+    if (low === undefined) return !this.brimming;
+    return this.#fill <= low && !this.#crowded;
   }
 
   #takeAll(first: T): readonly T[] {
@@ -243,7 +241,7 @@ export class Inbox<T> implements Source<T> {
     this.#fill = 0;
     if (this.#full) {
       this.#full = false;
-      this.#onRoom?.();
+      this.#options.onRoom?.();
     }
     return list;
   }
@@ -329,8 +327,11 @@ export class Inbox<T> implements Source<T> {
         },
         cancel: (reason) => {
           this.#controller = undefined;
-          if (this.#onCancel !== undefined) this.#onCancel(reason);
-          else this.destroy(reason ?? new ClosedError("Reading was cancelled"));
+          if (this.#options.onCancel !== undefined) {
+            this.#options.onCancel(reason);
+          } else {this.destroy(
+              reason ?? new ClosedError("Reading was cancelled"),
+            );}
         },
         // Nothing is prefetched: the inbox is the queue, this is a view of it.
       }, { highWaterMark: 0 });

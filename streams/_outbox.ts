@@ -6,17 +6,18 @@ import type { MaybePromise, Wait } from "./types.ts";
 /** Pending sends past which another one is refused. */
 const MAX_SENDERS = 65_536;
 
+/** All are called as methods. */
 export interface OutboxOptions<T> {
   /** Whether the next message has to wait. */
-  full: () => boolean;
+  full(): boolean;
   /** Takes a message over for good; `weight` is what `send` was told. */
-  accept: (message: T, weight?: number) => void;
+  accept(message: T, weight?: number): void;
   /** Weight of a message that `send` was not told of. @default {() => 1} */
-  size?: (message: T) => number;
+  size?(message: T): number;
   /** Weight of the messages that may wait. @default {Infinity} */
-  maxPending?: () => number;
+  maxPending?(): number;
   /** A sender ignored its promise and passed `maxPending`. */
-  onOverflow?: () => void;
+  onOverflow?(): void;
 }
 
 /**
@@ -33,10 +34,7 @@ export class Outbox<T> {
 
   constructor(options: OutboxOptions<T>) {
     this.#options = options;
-    this.#senders = new Waiters("send", (sender) => {
-      this.#leave(sender);
-      this.#tellDrained();
-    });
+    this.#senders = new Waiters("send", this);
   }
 
   /** Weight of the messages whose senders wait. */
@@ -59,15 +57,15 @@ export class Outbox<T> {
       if (refused !== undefined) return refused;
     }
     if (this.#closed) return false;
-    const { full, accept, maxPending, onOverflow } = this.#options;
-    if (this.#senders.size === 0 && !full()) {
-      accept(message, weight);
+    const options = this.#options;
+    if (this.#senders.size === 0 && !options.full()) {
+      options.accept(message, weight);
       return true;
     }
-    weight ??= this.#options.size?.(message) ?? 1;
+    weight ??= options.size?.(message) ?? 1;
     const pending = this.#pending + weight;
-    if (maxPending !== undefined && pending > maxPending()) {
-      onOverflow?.();
+    if (pending > (options.maxPending?.() ?? Infinity)) {
+      options.onOverflow?.();
       return false;
     }
     if (this.#senders.size >= MAX_SENDERS) {
@@ -84,8 +82,8 @@ export class Outbox<T> {
 
   /** Lets in who waits, as far as there is room. */
   admit(): void {
-    const { full } = this.#options;
-    while (this.#senders.size > 0 && !full()) this.#next();
+    const options = this.#options;
+    while (this.#senders.size > 0 && !options.full()) this.#next();
     this.#tellDrained();
   }
 
@@ -93,6 +91,12 @@ export class Outbox<T> {
   hand(): void {
     if (this.#senders.size === 0) return;
     this.#next();
+    this.#tellDrained();
+  }
+
+  /** A sender gave up. */
+  gaveUp(sender: Waiter<boolean, T>): void {
+    this.#leave(sender);
     this.#tellDrained();
   }
 

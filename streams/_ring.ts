@@ -1,6 +1,9 @@
+/** What an empty ring that never held anything has: it is never written. */
+const none: never[] = [];
+
 /** A queue in a circular buffer: push and shift cost a few nanoseconds. */
 export class Ring<T> {
-  #items: (T | undefined)[] = new Array(8);
+  #items: (T | undefined)[] = none;
   #head = 0;
   #length = 0;
 
@@ -50,14 +53,14 @@ export class Ring<T> {
   }
 
   clear(): void {
-    this.#items = new Array(8);
+    this.#items = none;
     this.#head = 0;
     this.#length = 0;
   }
 
   #grow(): void {
     const size = this.#items.length;
-    const items: (T | undefined)[] = new Array(size * 2);
+    const items: (T | undefined)[] = new Array(size === 0 ? 8 : size * 2);
     for (let i = 0; i < size; i++) {
       items[i] = this.#items[(this.#head + i) & (size - 1)];
     }

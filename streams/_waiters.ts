@@ -102,18 +102,23 @@ export class Waiter<R, V> {
   }
 }
 
+/** Who hears of calls that gave up. */
+export interface WaitersOwner<R, V> {
+  gaveUp(waiter: Waiter<R, V>): void;
+}
+
 /** Pending calls in order of arrival; any one can be withdrawn in O(1). */
 export class Waiters<R, V = undefined> {
   readonly #what: string;
-  readonly #onGiveUp: ((waiter: Waiter<R, V>) => void) | undefined;
+  readonly #owner: WaitersOwner<R, V> | undefined;
   #first: Waiter<R, V> | undefined;
   #last: Waiter<R, V> | undefined;
   #size = 0;
 
-  /** `what` names the call in errors; `onGiveUp` hears of withdrawn ones. */
-  constructor(what: string, onGiveUp?: (waiter: Waiter<R, V>) => void) {
+  /** `what` names the call in errors. */
+  constructor(what: string, owner?: WaitersOwner<R, V>) {
     this.#what = what;
-    this.#onGiveUp = onGiveUp;
+    this.#owner = owner;
   }
 
   get size(): number {
@@ -137,7 +142,7 @@ export class Waiters<R, V = undefined> {
     if (options !== undefined) {
       waiter.limit(options, this.#what, () => {
         this.withdraw(waiter);
-        this.#onGiveUp?.(waiter);
+        this.#owner?.gaveUp(waiter);
       });
     }
   }

@@ -48,8 +48,6 @@ export class Output {
   /** The slab that the transport keeps until its drain. */
   #kept: Uint8Array | undefined;
   #queued = 0;
-  #seen = 0;
-  #quiet = 0;
   #scheduled = false;
   #corked = false;
   #blocked = false;
@@ -192,24 +190,41 @@ export class Output {
   }
 
   #schedule(): void {
+    written++;
     if (this.#corked || this.#scheduled || this.#blocked) return;
     this.#scheduled = true;
-    this.#seen = this.#queued;
-    this.#quiet = 0;
-    now.then(this.#tick);
+    if (waiting.push(this) > 1) return;
+    seen = written;
+    quiet = 0;
+    now.then(tick);
   }
 
-  readonly #tick = (): void => {
-    if (this.#queued !== this.#seen) {
-      this.#seen = this.#queued;
-      this.#quiet = 0;
-    } else if (++this.#quiet === QUIET) {
-      this.#scheduled = false;
-      this.flush();
-      return;
-    }
-    now.then(this.#tick);
-  };
+  /** Its turn has come. */
+  leave(): void {
+    this.#scheduled = false;
+    this.flush();
+  }
+}
+
+/** Those that have something to send, in this turn of the event loop. */
+let waiting: Output[] = [];
+/** How often any of them took something, and how often at the last look. */
+let written = 0;
+let seen = 0;
+let quiet = 0;
+
+/** One look for all of them: they leave once nobody writes any more. */
+function tick(): void {
+  if (written !== seen) {
+    seen = written;
+    quiet = 0;
+  } else if (++quiet === QUIET) {
+    const leaving = waiting;
+    waiting = [];
+    for (const output of leaving) output.leave();
+    return;
+  }
+  now.then(tick);
 }
 
 function recycle(slab: Uint8Array | undefined): void {

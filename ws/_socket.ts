@@ -1,5 +1,7 @@
 import { BaseDuplex } from "../streams/_duplex.ts";
 import { ClosedError, SizeLimitError } from "../streams/errors.ts";
+import type { InboxOptions } from "../streams/_inbox.ts";
+import type { OutboxOptions } from "../streams/_outbox.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Address, MaybePromise, Wait } from "../streams/types.ts";
 import type { Home, Member } from "../http/_exchange.ts";
@@ -33,10 +35,6 @@ export interface SocketInit {
   readonly report: (error: unknown) => void;
 }
 
-function weigh(message: Message): number {
-  return message.length + OVERHEAD;
-}
-
 /**
  * What sockets of all engines have in common: messages go to a listener or
  * wait to be received, user code that fails closes with 1011, and the end is
@@ -66,25 +64,9 @@ export abstract class BaseSocket
   #info: WebSocketCloseInfo | undefined;
 
   constructor(init: SocketInit) {
-    const { highWaterMark, maxBuffered } = init.limits;
-    super({
-      size: weigh,
-      high: highWaterMark,
-      low: highWaterMark >> 1,
-      onRoom: () => this.release(),
-    }, {
-      full: () => this.full,
-      accept: (message) => this.transmit(message),
-      size: weigh,
-      maxPending: () => maxBuffered,
-      onOverflow: () =>
-        this.destroy(
-          new SizeLimitError(
-            `Cannot send: over ${maxBuffered} bytes wait, and nobody waits for their send`,
-            { limit: maxBuffered, phase: "send" },
-          ),
-        ),
-    });
+    const hooks = new BaseSocket.#Hooks(init.limits);
+    super(hooks, hooks);
+    hooks.socket = this;
     this.limits = init.limits;
     this.listener = init.listener;
     this.protocol = init.protocol;
@@ -93,6 +75,49 @@ export abstract class BaseSocket
     this.remoteAddress = init.remoteAddress;
     this.#report = init.report;
   }
+
+  /**
+   * What the inbox and the outbox ask and tell: one small object, where
+   * functions would cost every idle socket most of a KiB.
+   */
+  static readonly #Hooks = class
+    implements InboxOptions<Message>, OutboxOptions<Message> {
+    readonly high: number;
+    readonly low: number;
+    socket!: BaseSocket;
+
+    constructor({ highWaterMark }: SocketLimits) {
+      this.high = highWaterMark;
+      this.low = highWaterMark >> 1;
+    }
+    size(message: Message): number {
+      return message.length + OVERHEAD;
+    }
+    onRoom(): void {
+      this.socket.release();
+    }
+    onCancel(reason: unknown): void {
+      this.socket.destroy(reason);
+    }
+    full(): boolean {
+      return this.socket.full;
+    }
+    accept(message: Message): void {
+      this.socket.transmit(message);
+    }
+    maxPending(): number {
+      return this.socket.limits.maxBuffered;
+    }
+    onOverflow(): void {
+      const { maxBuffered } = this.socket.limits;
+      this.socket.destroy(
+        new SizeLimitError(
+          `Cannot send: over ${maxBuffered} bytes wait, and nobody waits for their send`,
+          { limit: maxBuffered, phase: "send" },
+        ),
+      );
+    }
+  };
 
   abstract readonly raw: unknown;
   abstract override close(code?: number, reason?: string): Promise<void>;
