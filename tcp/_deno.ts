@@ -273,8 +273,11 @@ async function accept(
       conn = await listener.accept();
     } catch (error) {
       if (!isOpen()) return;
-      const code = codeOf(error);
-      events.error(listenError(error, address));
+      let code = codeOf(error);
+      // A client that was gone before Deno asked for its address.
+      if (code === "ENOTCONN") code = "ECONNRESET";
+      const cause = new Error((error as Error).message, { cause: error });
+      events.error(listenError(Object.assign(cause, { code }), address));
       if (!PASSING.has(code)) {
         await new Promise((resolve) => setTimeout(resolve, ACCEPT_PAUSE));
       }

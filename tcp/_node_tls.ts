@@ -1,5 +1,6 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
+import { setImmediate } from "node:timers";
 import * as tls from "node:tls";
 import { ClosedError, TimeoutError, TlsError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
@@ -454,14 +455,14 @@ export class TlsAcceptor {
         identity.give(slot);
         socket.allowHalfOpen = stream.allowHalfOpen = true;
         const name = (socket as { servername?: string | false }).servername;
-        resolve(
-          new TlsTransport(
-            socket,
-            below,
-            stream instanceof TransportStream ? stream : undefined,
-            infoOf(socket, name || undefined),
-          ),
+        const transport = new TlsTransport(
+          socket,
+          below,
+          stream instanceof TransportStream ? stream : undefined,
+          infoOf(socket, name || undefined),
         );
+        // Ended in this turn Node up to 24 leaves close_notify out.
+        setImmediate(() => resolve(transport));
       });
       server.once("tlsClientError", (error, socket) => {
         identity.give(slot);
