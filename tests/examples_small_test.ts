@@ -1,15 +1,17 @@
 import { connect as dial } from "node:net";
 import { readdir } from "node:fs/promises";
+import process from "node:process";
 import { test } from "node:test";
 import { assertEquals, assertMatch } from "./assert.ts";
 import { connect, serve } from "../tcp/mod.ts";
 import { connect as connectWs } from "../ws/mod.ts";
 import { echoes } from "./_echoes.ts";
-import { runExample } from "./_programs.ts";
-import type { Program } from "./_programs.ts";
-import { until, within } from "./_support.ts";
+import { Client } from "../http/mod.ts";
+import { examplePath, Program, runExample } from "./_programs.ts";
+import { runtime, until, within } from "./_support.ts";
 
 const hostname = "127.0.0.1";
+const isNode20 = runtime === "node" && process.version.startsWith("v20.");
 
 async function running(
   name: string,
@@ -168,9 +170,50 @@ test("examples/fetch_public fetches nothing of our own network", async () => {
   }
 });
 
+test("examples/every_core deals connections out to its workers", async () => {
+  if (isNode20) {
+    // The one runtime that cannot share a port says so.
+    const program = new Program(examplePath("every_core"), ["0"]);
+    try {
+      assertEquals(await within(program.exit, 20_000, "The end"), 1);
+      assertMatch(program.stderr, /reusePort: Node has it from 22\.12 on/);
+    } finally {
+      await program.stop();
+    }
+    return;
+  }
+  // Holds the port until the workers share it.
+  const holder = await serve(() => {}, { hostname, port: 0, reusePort: true });
+  const { port } = holder.address as { port: number };
+  const program = new Program(examplePath("every_core"), [String(port)]);
+  try {
+    await program.printed(/(Worker \d+: [^]*){2}/);
+    await holder.close({ timeout: 0 });
+    const pids = new Set<string>();
+    const client = new Client({ pool: { idleTimeout: 1 } });
+    for (let i = 0; pids.size < 2 && i < 500; i++) {
+      const headers = { connection: "close" };
+      pids.add(
+        await client.get(`http://${hostname}:${port}/`, { headers }).text(),
+      );
+    }
+    await client.close();
+    assertEquals(pids.size, 2, [...pids].join());
+    program.kill("SIGTERM");
+    assertEquals(await within(program.exit, 10_000, "The end"), 0);
+    assertEquals(
+      program.stderr.replace(/.*ExperimentalWarning.*\n.*\n/, ""),
+      "",
+    );
+  } finally {
+    await holder.close({ timeout: 0 });
+    await program.stop();
+  }
+});
+
 test("every example is run by a test", async () => {
   const tested =
-    /^(bridge|echo_(http|ws|tcp|udp)|sse|proxy_tcp|graceful|fetch_public|hono)$/;
+    /^(bridge|every_core|echo_(http|ws|tcp|udp)|sse|proxy_tcp|graceful|fetch_public|hono)$/;
   for (const name of await readdir(new URL("../examples/", import.meta.url))) {
     assertMatch(name.replace(/\.[jt]s$/, ""), tested);
   }
