@@ -204,7 +204,7 @@ export class WireExchange implements RequestSource {
   }
 
   reporter(): (error: unknown) => void {
-    return reporterOf(this.connection.server, this.head, this);
+    return reporterOf(this.connection.server, this);
   }
 
   adopt(member: Member): Home {
@@ -224,15 +224,18 @@ export class WireExchange implements RequestSource {
   }
 }
 
+/** There is no one to tell. */
+function nobody(): void {}
+
 /**
  * Tells of a request that is long answered: of the very one as long as
  * anybody has it, else of one that is made from its head.
  */
 function reporterOf(
   server: WireServer,
-  head: RequestHead,
-  { origin, request }: WireExchange,
+  { head, origin, request }: WireExchange,
 ): (error: unknown) => void {
+  if (server.config.onError === undefined) return nobody;
   const seen = new WeakRef(request);
   return (error) =>
     server.report(

@@ -49,7 +49,7 @@ async function sip(connection: Connection): Promise<number> {
   for await (const chunk of connection) {
     read += chunk.byteLength;
     if (performance.now() < until) {
-      await sleep(Math.min(1000, until - performance.now()));
+      await sleep(Math.max(0, Math.min(1000, until - performance.now())));
     }
   }
   return read;

@@ -50,7 +50,7 @@ async function sip(socket: Socket): Promise<number> {
     for await (const message of socket) {
       read += message.length;
       if (performance.now() < until) {
-        await sleep(Math.min(1000, until - performance.now()));
+        await sleep(Math.max(0, Math.min(1000, until - performance.now())));
       }
     }
   } catch (error) {
