@@ -1,6 +1,7 @@
 import type { Address } from "../streams/types.ts";
 import type { Connection, ServerStats, TlsInfo } from "../tcp/types.ts";
 import { clientOf } from "./_client_address.ts";
+import { statusOfError } from "./_error_status.ts";
 import { setExchange } from "./_exchange.ts";
 import type { Exchange, NativeExchange } from "./_exchange.ts";
 import { isResponse } from "./_response_parts.ts";
@@ -218,7 +219,9 @@ export abstract class NativeServer implements HttpServer {
     exchange.over = true;
     const bare = () => new Response(null, { status: 500 });
     const { onError } = this.config;
-    if (onError === undefined) return bare();
+    if (onError === undefined) {
+      return new Response(null, { status: statusOfError(error) });
+    }
     const check = (response: Response): Response =>
       isResponse(response) ? this.adapt(exchange, response) : bare();
     try {

@@ -1,6 +1,7 @@
 import { ClosedError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
 import { clientOf } from "./_client_address.ts";
+import { statusOfError } from "./_error_status.ts";
 import { setExchange } from "./_exchange.ts";
 import { isResponse } from "./_response_parts.ts";
 import type { ServeConfig } from "./_serve_options.ts";
@@ -44,7 +45,8 @@ export async function fetchDirect(
       if (config.onError === undefined) throw error;
       response = checked(await config.onError(error, request));
     } catch {
-      response = new Response(null, { status: 500 });
+      const status = config.onError === undefined ? statusOfError(error) : 500;
+      response = new Response(null, { status });
     }
   }
   context.finish();

@@ -1,3 +1,4 @@
+import { statusOfError } from "./_error_status.ts";
 import type { Outgoing } from "./_response_parts.ts";
 import { takeApart } from "./_response_parts.ts";
 import { takeoverOf } from "./_takeover.ts";
@@ -156,7 +157,7 @@ export function handlerFailed(exchange: WireExchange, error: unknown): void {
   }
   const { onError } = exchange.connection.server.config;
   if (onError === undefined) {
-    answerBare(exchange, 500);
+    answerBare(exchange, statusOfError(error));
     return;
   }
   const failed = () => answerBare(exchange, 500);

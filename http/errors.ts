@@ -1,4 +1,4 @@
-import { NetError, ProtocolError } from "../streams/errors.ts";
+import { NetError, ProtocolError, SizeLimitError } from "../streams/errors.ts";
 import type { NetErrorDetails } from "../streams/errors.ts";
 
 /**
@@ -74,5 +74,48 @@ export class StatusError extends NetError {
         (status >= 500 && status !== 501),
     });
     this.response = response;
+  }
+}
+
+/**
+ * A multipart body that is not what it must be. A handler that lets it pass is
+ * answered for with its status.
+ */
+export class MultipartError extends ProtocolError {
+  static {
+    this.prototype.name = "MultipartError";
+  }
+
+  /** 400, or 415 when the request has no multipart body at all. */
+  readonly status: 400 | 415;
+
+  /** `code` is `ERR_MULTIPART`. */
+  constructor(message: string, status: 400 | 415 = 400) {
+    super(message, { code: "ERR_MULTIPART", phase: "body" });
+    this.status = status;
+  }
+}
+
+/**
+ * A multipart body with more of something than its limit. A handler that lets
+ * it pass is answered for with its status.
+ */
+export class MultipartLimitError extends SizeLimitError {
+  static {
+    this.prototype.name = "MultipartLimitError";
+  }
+
+  /** What to answer with. */
+  readonly status = 413;
+
+  /** `what` was more than `limit`. `code` is `ERR_SIZE_LIMIT`. */
+  constructor(what: string, limit: number) {
+    super(
+      `Cannot read the multipart body: too much for ${what}: over ${limit}`,
+      {
+        limit,
+        phase: "body",
+      },
+    );
   }
 }

@@ -26,6 +26,8 @@ export * from "./fetch.ts";
 export { fromCallback } from "./from_callback.ts";
 export type { CallbackHandler } from "./from_callback.ts";
 export * from "../streams/errors.ts";
+export { multipart } from "./multipart.ts";
+export type { MultipartLimits, Part } from "./multipart.ts";
 export { installResponse, Response } from "./response.ts";
 export * from "./serve.ts";
 export { withTrailers } from "./with_trailers.ts";
