@@ -30,6 +30,8 @@ export { multipart } from "./multipart.ts";
 export type { MultipartLimits, Part } from "./multipart.ts";
 export { installResponse, Response } from "./response.ts";
 export * from "./serve.ts";
+export { toNodeListener } from "./to_node_listener.ts";
+export type { NodeListenerOptions } from "./to_node_listener.ts";
 export { withTrailers } from "./with_trailers.ts";
 export type {
   Handler,

@@ -1,0 +1,221 @@
+import type { MaybePromise } from "../streams/types.ts";
+import { trustOf } from "./_client_address.ts";
+import { NodeExchange } from "./_node_message.ts";
+import type { NodeRequest, NodeResponse } from "./_node_message.ts";
+import { takeApart } from "./_response_parts.ts";
+import type { OutgoingBody } from "./_response_parts.ts";
+import { takeoverOf } from "./_takeover.ts";
+import { trailersOf } from "./_trailers.ts";
+import { isLength } from "./_wire_response.ts";
+import type { Handler, ServeOptions } from "./types.ts";
+
+/** Options of `toNodeListener`, as `serve` has them. */
+export interface NodeListenerOptions {
+  /** Makes the answer for a handler that threw; by default a bare 500. */
+  onError?(error: unknown, request: Request): MaybePromise<Response>;
+  /** Which proxies are believed about the client. @default {false} */
+  trustProxy?: ServeOptions["trustProxy"];
+}
+
+/**
+ * A listener for `node:http`, `node:https` or Express that answers by a
+ * handler: the way to move an application over step by step. The response has
+ * backpressure, a client that leaves aborts `request.signal`, and a body that
+ * fails cuts the connection. What node:http itself has in hand is not the
+ * handler's: there are no tunnels or upgrades, `waitUntil` delays no close, and
+ * the limits are those of that server. Throws a TypeError when the handler is
+ * neither a function nor has a `fetch`.
+ *
+ * @example
+ * ```ts
+ * import { createServer } from "node:http";
+ * import { toNodeListener } from "@sluice/net/http";
+ *
+ * const server = createServer(toNodeListener(() => new Response("hello")));
+ * server.listen(0, "127.0.0.1", () => server.close());
+ * ```
+ *
+ * @param handler What answers.
+ * @param options What to do with errors, and whom to believe.
+ * @returns A listener of `"request"` events, or a middleware of Express.
+ */
+export function toNodeListener(
+  handler: Handler | { fetch: Handler },
+  options: NodeListenerOptions = {},
+): (request: object, response: object) => void {
+  const call: Handler | undefined = typeof handler === "function"
+    ? handler
+    : typeof handler?.fetch === "function"
+    ? (request, context) => handler.fetch(request, context)
+    : undefined;
+  if (call === undefined) {
+    throw new TypeError(
+      "Cannot make a listener: the handler is neither a function nor has it a fetch",
+    );
+  }
+  const trust = trustOf(options.trustProxy);
+  const report = (error: unknown, request: Request) => {
+    try {
+      const told = options.onError?.(error, request);
+      if (told instanceof Promise) told.catch(() => {});
+    } catch {
+      // It was told; what it makes of it is not ours.
+    }
+  };
+  return (incoming, outgoing) => {
+    const response = outgoing as NodeResponse;
+    let exchange: NodeExchange;
+    try {
+      exchange = new NodeExchange(
+        incoming as NodeRequest,
+        response,
+        trust,
+        report,
+      );
+    } catch {
+      // RFC 9112, 3.2: its Host is none.
+      response.writeHead(400);
+      response.end();
+      return;
+    }
+    void answer(exchange, call, options);
+  };
+}
+
+async function answer(
+  exchange: NodeExchange,
+  handler: Handler,
+  { onError }: NodeListenerOptions,
+): Promise<void> {
+  const { outgoing } = exchange;
+  try {
+    await send(exchange, await handler(exchange.request, exchange.context));
+    return;
+  } catch (error) {
+    if (outgoing.headersSent) {
+      // It must not look complete.
+      exchange.report(error);
+      outgoing.destroy();
+      return;
+    }
+    if (exchange.lost !== undefined) return;
+    try {
+      if (onError !== undefined) {
+        await send(exchange, await onError(error, exchange.request));
+        return;
+      }
+    } catch {
+      if (outgoing.headersSent) {
+        outgoing.destroy();
+        return;
+      }
+    }
+  }
+  outgoing.writeHead(500);
+  outgoing.end();
+}
+
+async function send(exchange: NodeExchange, response: Response): Promise<void> {
+  const { outgoing, method } = exchange;
+  if (exchange.lost !== undefined) {
+    response?.body?.cancel(exchange.lost).catch(() => {});
+    return;
+  }
+  if (response?.status === 101 || takeoverOf(response) !== undefined) {
+    throw new TypeError(
+      "Cannot send a response: node:http has the connection, it cannot be taken over here",
+    );
+  }
+  if (trailersOf(response) !== undefined) {
+    throw new TypeError(
+      "Cannot send trailers: a listener of node:http does not, use serve()",
+    );
+  }
+  const { status, reason, lines, body, length, close } = takeApart(response);
+  for (const [name, values] of grouped(lines)) {
+    outgoing.setHeader(name, values.length === 1 ? values[0] : values);
+  }
+  if (close) outgoing.setHeader("connection", "close");
+  const bodiless = method === "HEAD" || status === 204 || status === 304;
+  const size = sizeOf(body);
+  if (size !== undefined && status !== 204 && status !== 304) {
+    outgoing.setHeader("content-length", String(size));
+  } else if (isLength(length) && status !== 204) {
+    outgoing.setHeader("content-length", length);
+  }
+  if (reason === "") outgoing.writeHead(status);
+  else outgoing.writeHead(status, reason);
+  if (body instanceof ReadableStream) {
+    if (bodiless) {
+      body.cancel().catch(() => {});
+      outgoing.end();
+    } else await pipe(exchange, body, isLength(length) ? length : undefined);
+  } else if (bodiless || body === null) outgoing.end();
+  else outgoing.end(body);
+}
+
+const encoder = new TextEncoder();
+
+function sizeOf(body: OutgoingBody): number | undefined {
+  if (body === null) return 0;
+  if (typeof body === "string") return encoder.encode(body).byteLength;
+  return body instanceof Uint8Array ? body.byteLength : undefined;
+}
+
+/** Names and their values, in order, of lines that were checked. */
+function grouped(lines: string): Map<string, string[]> {
+  const fields = new Map<string, string[]>();
+  for (const line of lines.split("\r\n")) {
+    const colon = line.indexOf(": ");
+    if (colon === -1) continue;
+    const name = line.slice(0, colon);
+    const values = fields.get(name);
+    if (values === undefined) fields.set(name, [line.slice(colon + 2)]);
+    else values.push(line.slice(colon + 2));
+  }
+  return fields;
+}
+
+/** Writes a body as fast as the client takes it, and not faster. */
+async function pipe(
+  exchange: NodeExchange,
+  body: ReadableStream<Uint8Array>,
+  declared: string | undefined,
+): Promise<void> {
+  const { outgoing } = exchange;
+  const reader = body.getReader();
+  let drained: (() => void) | undefined;
+  outgoing.on("drain", () => drained?.());
+  exchange.onLost = (reason) => {
+    reader.cancel(reason).catch(() => {});
+    drained?.();
+  };
+  let sent = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (exchange.lost !== undefined) return;
+    if (done) break;
+    if (!(value instanceof Uint8Array)) {
+      const error = new TypeError(
+        `Cannot send a body: its chunk is no Uint8Array: ${typeof value}`,
+      );
+      reader.cancel(error).catch(() => {});
+      throw error;
+    }
+    if (value.byteLength === 0) continue;
+    sent += value.byteLength;
+    if (declared !== undefined && sent > Number(declared)) break;
+    if (!outgoing.write(value)) {
+      await new Promise<void>((resolve) => drained = resolve);
+      if (exchange.lost !== undefined) return;
+    }
+  }
+  if (declared !== undefined && sent !== Number(declared)) {
+    const error = new TypeError(
+      `Cannot send a body: it is not as long as its content-length: ${declared}`,
+    );
+    reader.cancel(error).catch(() => {});
+    throw error;
+  }
+  outgoing.end();
+}
