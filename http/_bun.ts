@@ -42,6 +42,8 @@ const bun = (globalThis as unknown as { Bun: BunNamespace }).Bun;
 
 /** What Bun.serve has no way to do. */
 const CANNOT = [
+  "proxyProtocol",
+  "wiretap",
   "limits.header",
   "limits.target",
   "limits.connections",

@@ -1,3 +1,4 @@
+import { checkFunction } from "../tcp/_options.ts";
 import { checkClientTls } from "../tcp/_tls_options.ts";
 import { checkLookup } from "../tcp/_lookup.ts";
 import type { Lookup } from "../tcp/_lookup.ts";
@@ -28,7 +29,13 @@ const INIT = new Set([
   ...["credentials", "integrity", "keepalive", "mode", "priority"],
   ...["referrer", "referrerPolicy", "window"],
 ]);
-const OPTIONS = new Set([...SETTINGS, "pool", "localAddress", "use"]);
+const OPTIONS = new Set([
+  ...SETTINGS,
+  "pool",
+  "localAddress",
+  "use",
+  "wiretap",
+]);
 const POOL = new Set(["perHost", "total", "queue", "idleTimeout"]);
 const TIMEOUTS = new Set([
   ...["pool", "lookup", "connect", "tls", "response", "idle", "total"],
@@ -172,6 +179,7 @@ export function checkOptions(options: ClientOptions): void {
     checkAmount(pool.queue, "pool.queue");
     checkAmount(pool.idleTimeout, "pool.idleTimeout");
   }
+  checkFunction(options.wiretap, "wiretap", "make a client");
   for (const layer of options.use ?? []) {
     if (typeof layer !== "function") {
       throw new TypeError("Cannot make a client: use takes functions");

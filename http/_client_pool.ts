@@ -1,8 +1,9 @@
 import { NetError, PoolError } from "../streams/errors.ts";
 import { dial } from "../tcp/_dial.ts";
+import { tapped } from "../tcp/_wiretap.ts";
 import type { Lookup } from "../tcp/_lookup.ts";
 import type { ProxyPlan } from "../tcp/_proxy.ts";
-import type { TlsClientOptions } from "../tcp/types.ts";
+import type { TlsClientOptions, Wiretap } from "../tcp/types.ts";
 import { Deadlines } from "./_client_timers.ts";
 import { H1Connection } from "./_client_connection.ts";
 import type { Call } from "./_client_call.ts";
@@ -47,6 +48,7 @@ interface Dial {
 /** All connections of a client. */
 export class Pool {
   readonly limits: PoolLimits;
+  readonly wiretap: Wiretap | undefined;
   readonly deadlines: Deadlines = new Deadlines();
   readonly #hosts = new Map<string, Host>();
   /** Hosts that could not dial because of `total`, in order. */
@@ -56,8 +58,9 @@ export class Pool {
   #closed = false;
   readonly #onIdle: (() => void)[] = [];
 
-  constructor(limits: PoolLimits) {
+  constructor(limits: PoolLimits, wiretap?: Wiretap) {
     this.limits = limits;
+    this.wiretap = wiretap;
   }
 
   get closed(): boolean {
@@ -317,7 +320,10 @@ export class Host {
         pool.left(this);
         return;
       }
-      const connection = new H1Connection(this, transport);
+      const connection = new H1Connection(
+        this,
+        tapped(transport, pool.wiretap),
+      );
       this.#all.add(connection);
       this.release(connection);
     }, (error: unknown) => {

@@ -1,6 +1,6 @@
 import type { Lookup } from "../tcp/_lookup.ts";
 import type { ProxyOptions } from "../tcp/_proxy.ts";
-import type { TlsClientOptions } from "../tcp/types.ts";
+import type { TlsClientOptions, Wiretap } from "../tcp/types.ts";
 import type { ClientBody } from "./_client_body.ts";
 import type { ClientResponse } from "./_client_response.ts";
 import type { QueryInit, QueryStyle } from "./_client_url.ts";
@@ -142,4 +142,6 @@ export interface ClientOptions extends ClientSettings {
   localAddress?: string;
   /** Around every request, the first one outermost. */
   use?: readonly ClientMiddleware[];
+  /** Told of all that goes through the connections, inside of TLS. */
+  wiretap?: Wiretap;
 }

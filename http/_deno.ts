@@ -47,6 +47,8 @@ const deno = (globalThis as unknown as { Deno: DenoNamespace }).Deno;
 
 /** What Deno.serve has no way to do. */
 const CANNOT = [
+  "proxyProtocol",
+  "wiretap",
   "limits.header",
   "limits.target",
   "limits.connections",

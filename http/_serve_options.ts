@@ -1,6 +1,11 @@
-import { checkAmount, checkKnown, checkPort } from "../tcp/_options.ts";
+import {
+  checkAmount,
+  checkFlag,
+  checkKnown,
+  checkPort,
+} from "../tcp/_options.ts";
 import type { Address } from "../streams/types.ts";
-import type { TlsServerOptions } from "../tcp/types.ts";
+import type { TlsServerOptions, Wiretap } from "../tcp/types.ts";
 import { trustOf } from "./_client_address.ts";
 import type { Trust } from "./_client_address.ts";
 import type { Handler, ServeOptions } from "./types.ts";
@@ -35,6 +40,7 @@ export interface ServeConfig {
   readonly backlog: number | undefined;
   readonly signal: AbortSignal | undefined;
   readonly tls: TlsServerOptions | undefined;
+  readonly proxyProtocol: boolean;
   readonly engine: "wire" | "native";
   /** Those that were asked for; `undefined`: the engine's own. */
   readonly protocols: readonly Protocol[] | undefined;
@@ -47,6 +53,7 @@ export interface ServeConfig {
   readonly onOverload: ServeOptions["onOverload"];
   /** Whose word counts about the client's address. */
   readonly trust: Trust | undefined;
+  readonly wiretap: Wiretap | undefined;
   /** The limits and timeouts that were given, not taken from the defaults. */
   readonly given: ReadonlySet<string>;
 }
@@ -61,6 +68,7 @@ const KNOWN = new Set([
   "backlog",
   "signal",
   "tls",
+  "proxyProtocol",
   "engine",
   "limits",
   "timeouts",
@@ -70,7 +78,12 @@ const KNOWN = new Set([
   "onOverload",
   "protocols",
   "trustProxy",
+  "wiretap",
 ]);
+
+const CALLBACKS = [
+  ...["onListen", "onError", "onExpect", "onOverload", "wiretap"] as const,
+];
 
 const LIMITS: Limits = {
   body: 128 * 1024 * 1024,
@@ -111,15 +124,17 @@ export function resolveOptions(
       throw new TypeError("Cannot serve: reusePort makes no sense with path");
     }
   }
-  for (
-    const name of ["onListen", "onError", "onExpect", "onOverload"] as const
-  ) {
+  for (const name of CALLBACKS) {
     const value: unknown = options[name];
     if (value !== undefined && typeof value !== "function") {
       throw new TypeError(`Cannot serve: ${name} must be a function`);
     }
   }
+  const { proxyProtocol = false } = options;
+  checkFlag(proxyProtocol, "proxyProtocol", WHAT);
   const given = new Set<string>();
+  if (proxyProtocol) given.add("proxyProtocol");
+  if (options.wiretap !== undefined) given.add("wiretap");
   return {
     port: options.port ?? 8000,
     hostname: options.hostname ?? "0.0.0.0",
@@ -128,6 +143,7 @@ export function resolveOptions(
     backlog: options.backlog,
     signal: options.signal,
     tls,
+    proxyProtocol,
     engine,
     protocols: protocolsOf(options),
     limits: amounts("limits", options.limits, LIMITS, given),
@@ -138,6 +154,7 @@ export function resolveOptions(
     onExpect: options.onExpect?.bind(options),
     onOverload: options.onOverload?.bind(options),
     trust: trustOf(options.trustProxy),
+    wiretap: options.wiretap,
     given,
   };
 }

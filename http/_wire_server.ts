@@ -5,6 +5,7 @@ import { listen } from "../tcp/_listen.ts";
 import type { RuntimeServer } from "../tcp/_runtime.ts";
 import type { Transport } from "../tcp/_transport.ts";
 import type { ServerStats, TlsServerOptions } from "../tcp/types.ts";
+import { tapped } from "../tcp/_wiretap.ts";
 import type { H1Limits } from "./_h1_types.ts";
 import { useInside } from "./_response_parts.ts";
 import { Origins } from "./_request_url.ts";
@@ -87,10 +88,12 @@ export class WireServer implements HttpServer {
 
   /** Begins to listen; rejects when it cannot. */
   async listen(): Promise<void> {
-    const { hostname, port, path, backlog, reusePort, tls } = this.config;
+    const { hostname, port, path, backlog, reusePort, tls, proxyProtocol } =
+      this.config;
     this.#listener = await listen({
       ...(path === undefined ? { hostname, port, reusePort } : { path }),
       backlog,
+      proxyProtocol,
       tls: tls && onlyHttp1(tls),
     }, {
       connection: (transport) => this.#accept(transport),
@@ -218,17 +221,18 @@ export class WireServer implements HttpServer {
     this.#lifetime.check();
   }
 
-  #accept(transport: Transport): void {
+  #accept(below: Transport): void {
     if (
       this.closing ||
       this.#connections.size + this.#taken.size >=
         this.config.limits.connections
     ) {
       this.#refused++;
-      transport.attach(ignore);
-      transport.destroy();
+      below.attach(ignore);
+      below.destroy();
       return;
     }
+    const transport = tapped(below, this.config.wiretap);
     this.#accepted++;
     if (this.#timer === undefined) {
       this.now = performance.now();

@@ -56,6 +56,8 @@ export type {
   TlsClientOptions,
   TlsInfo,
   TlsServerOptions,
+  Wiretap,
+  WiretapEvent,
 } from "../tcp/types.ts";
 export type { Lookup, LookupAddress, LookupOptions } from "../tcp/_lookup.ts";
 export type { ProxyOptions } from "../tcp/_proxy.ts";

@@ -4,6 +4,7 @@ import type {
   Server,
   TlsInfo,
   TlsServerOptions,
+  Wiretap,
 } from "../tcp/types.ts";
 
 /**
@@ -87,6 +88,15 @@ export interface ServeOptions {
    */
   protocols?: ("http/1.1" | "h2" | "h3")[];
   /**
+   * Every connection begins with a header of HAProxy's PROXY protocol, version
+   * 1 or 2, before TLS where there is any: `remoteAddress` is the one it
+   * names. One without it is closed. To be given only where proxies alone can
+   * connect. The native engines refuse it.
+   *
+   * @default {false}
+   */
+  proxyProtocol?: boolean;
+  /**
    * `"wire"`: our own codec over tcp, the same on every runtime. `"native"`:
    * `Deno.serve` or `Bun.serve`, with the gaps of the support table in the
    * README; what they cannot do is refused with an error when it is asked for.
@@ -168,6 +178,11 @@ export interface ServeOptions {
    * @default {false}
    */
   trustProxy?: boolean | number | string[];
+  /**
+   * Told of all that goes through the connections, inside of TLS: the bytes of
+   * HTTP, WebSockets and tunnels. The native engines refuse it.
+   */
+  wiretap?: Wiretap;
 }
 
 /** A listening HTTP server. */

@@ -1,5 +1,10 @@
 import { loadRuntime } from "./_load.ts";
-import type { ListenEvents, ListenOptions, RuntimeServer } from "./_runtime.ts";
+import type {
+  ListenEvents,
+  ListenOptions,
+  RuntimeServer,
+  TcpRuntime,
+} from "./_runtime.ts";
 import { checkServerTls } from "./_tls_options.ts";
 import type { TlsServerOptions } from "./types.ts";
 
@@ -12,9 +17,20 @@ export async function listen(
   events: ListenEvents,
 ): Promise<RuntimeServer> {
   const { tls, ...plain } = options;
-  const runtime = await loadRuntime();
+  const runtime = await runtimeFor(options);
   if (tls === undefined) return await runtime.listen(plain, events);
   checkServerTls(tls);
   const { listenTls } = await import("./_node_tls.ts");
   return await listenTls(plain, tls, events, runtime);
+}
+
+/** The runtime's sockets, as they are or behind a proxy. */
+async function runtimeFor(options: ListenOptions): Promise<TcpRuntime> {
+  const runtime = await loadRuntime();
+  if (!options.proxyProtocol) return runtime;
+  const { listenProxied } = await import("./_proxied.ts");
+  return {
+    connect: runtime.connect,
+    listen: (options, events) => listenProxied(runtime, options, events),
+  };
 }

@@ -508,7 +508,7 @@ export async function listenTls(
   const shaking = new Set<Transport>();
   // node:tls takes sockets of node:net as they are, but on Deno; and Bun's
   // node:net passes reusePort over.
-  const direct = globals.Deno === undefined &&
+  const direct = !options.proxyProtocol && globals.Deno === undefined &&
     !(globals.Bun !== undefined && options.reusePort);
   const { listen } = direct ? runtime : plain;
   const server = await listen(options, {

@@ -61,6 +61,24 @@ export function checkAmount(value: unknown, name: string, what: string): void {
   }
 }
 
+/** Refuses a switch that is neither on nor off. */
+export function checkFlag(value: unknown, name: string, what: string): void {
+  if (value === undefined || typeof value === "boolean") return;
+  throw new TypeError(
+    `Cannot ${what}: ${name} must be true or false: ${value}`,
+  );
+}
+
+/** Refuses a callback that cannot be called. */
+export function checkFunction(
+  value: unknown,
+  name: string,
+  what: string,
+): void {
+  if (value === undefined || typeof value === "function") return;
+  throw new TypeError(`Cannot ${what}: ${name} must be a function: ${value}`);
+}
+
 /** Refuses options that nothing here honours, rather than ignore them. */
 export function checkKnown(
   options: unknown,

@@ -10,6 +10,8 @@ export interface ListenOptions {
   path?: string;
   backlog?: number;
   reusePort?: boolean;
+  /** Connections begin with a PROXY header. Seen to above the runtimes. */
+  proxyProtocol?: boolean;
 }
 
 /** Whom to connect to. Names are looked up by the runtime. */

@@ -4,6 +4,7 @@ import { checkLookup } from "./_lookup.ts";
 import type { Lookup } from "./_lookup.ts";
 import {
   checkAmount,
+  checkFunction,
   checkHost,
   checkIp,
   checkKnown,
@@ -12,7 +13,8 @@ import {
 } from "./_options.ts";
 import { proxyPlan, tunnelHost } from "./_proxy.ts";
 import type { ProxyOptions, ProxyPlan } from "./_proxy.ts";
-import type { Connection, TlsClientOptions } from "./types.ts";
+import type { Connection, TlsClientOptions, Wiretap } from "./types.ts";
+import { tapped } from "./_wiretap.ts";
 
 /** Whom to connect to, and how. */
 export interface TcpConnectOptions {
@@ -47,6 +49,8 @@ export interface TcpConnectOptions {
   maxBuffered?: number;
   /** Gives the attempt up, and destroys the connection later. */
   signal?: AbortSignal;
+  /** Told of all that goes through the connection. @default nothing is told */
+  wiretap?: Wiretap;
 }
 
 const KNOWN = new Set([
@@ -64,6 +68,7 @@ const KNOWN = new Set([
   "highWaterMark",
   "maxBuffered",
   "signal",
+  "wiretap",
 ]);
 
 /** Options that make no sense with the path of a Unix socket. */
@@ -118,6 +123,7 @@ export async function connect(options: TcpConnectOptions): Promise<Connection> {
     checkAmount(options.keepAlive, "keepAlive", "connect");
   }
   checkLookup(options.lookup, "connect");
+  checkFunction(options.wiretap, "wiretap", "connect");
   const { signal, noDelay = true, keepAlive = false } = options;
   const transport = await dial({ ...options, proxy: proxyOf(options) });
   if (!noDelay) transport.setNoDelay(false);
@@ -125,7 +131,7 @@ export async function connect(options: TcpConnectOptions): Promise<Connection> {
     transport.setKeepAlive(true, keepAlive === true ? undefined : keepAlive);
   }
   const { hostname = "localhost" } = options;
-  const connection = new TcpConnection(transport, {
+  const connection = new TcpConnection(tapped(transport, options.wiretap), {
     ...options,
     host: hostname,
   });

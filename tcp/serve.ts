@@ -3,6 +3,8 @@ import { TcpConnection } from "./_connection.ts";
 import { listen } from "./_listen.ts";
 import {
   checkAmount,
+  checkFlag,
+  checkFunction,
   checkHost,
   checkKnown,
   checkPath,
@@ -10,7 +12,8 @@ import {
 } from "./_options.ts";
 import { Carrier } from "./_server.ts";
 import type { Transport } from "./_transport.ts";
-import type { Connection, Server, TlsServerOptions } from "./types.ts";
+import type { Connection, Server, TlsServerOptions, Wiretap } from "./types.ts";
+import { tapped } from "./_wiretap.ts";
 
 /** Where to listen, and how. */
 export interface TcpServeOptions {
@@ -30,6 +33,14 @@ export interface TcpServeOptions {
   maxConnections?: number;
   /** Milliseconds without a byte before a connection is destroyed. @default never */
   idleTimeout?: number;
+  /**
+   * Every connection begins with a header of HAProxy's PROXY protocol, version
+   * 1 or 2: its addresses are the connection's then. One without it, or with a
+   * malformed one, is closed, and `onError` is told a `ProtocolError` (within
+   * 10 s, a `TimeoutError`). To be given only where proxies alone can connect:
+   * whoever else can would choose the addresses. @default {false}
+   */
+  proxyProtocol?: boolean;
   /** Bytes queued either way before backpressure. @default 64 KiB */
   highWaterMark?: number;
   /** Bytes that may wait behind ignored backpressure. @default 16 MiB */
@@ -41,6 +52,8 @@ export interface TcpServeOptions {
    * accepting. @default nothing is told
    */
   onError?: (error: unknown, connection?: Connection) => void;
+  /** Told of all that goes through the connections. @default nothing is told */
+  wiretap?: Wiretap;
 }
 
 const KNOWN = new Set([
@@ -52,10 +65,12 @@ const KNOWN = new Set([
   "reusePort",
   "maxConnections",
   "idleTimeout",
+  "proxyProtocol",
   "highWaterMark",
   "maxBuffered",
   "signal",
   "onError",
+  "wiretap",
 ]);
 
 /**
@@ -98,6 +113,8 @@ export async function serve(
       "maxBuffered",
     ] as const
   ) checkAmount(options[name], name, "serve");
+  checkFlag(options.proxyProtocol, "proxyProtocol", "serve");
+  checkFunction(options.wiretap, "wiretap", "serve");
   const { port, hostname = "0.0.0.0", path, signal, onError } = options;
   if (port === undefined && path === undefined) {
     throw new TypeError("Cannot serve: neither port nor path is given");
@@ -127,7 +144,10 @@ export async function serve(
       transport.destroy();
       return;
     }
-    const connection = new TcpConnection(transport, options);
+    const connection = new TcpConnection(
+      tapped(transport, options.wiretap),
+      options,
+    );
     server.carry({
       closed: connection.closed,
       get bytesRead() {
@@ -142,11 +162,11 @@ export async function serve(
     });
     run(handler, connection, tell);
   };
-  const { backlog, reusePort, tls } = options;
+  const { backlog, reusePort, tls, proxyProtocol } = options;
   const listener = await listen(
     path === undefined
-      ? { hostname, port, backlog, reusePort, tls }
-      : { path, backlog, tls },
+      ? { hostname, port, backlog, reusePort, tls, proxyProtocol }
+      : { path, backlog, tls, proxyProtocol },
     { connection: accept, error: (error) => tell(error) },
   );
   server.start(listener);

@@ -138,6 +138,43 @@ export interface Connection extends Duplex<Uint8Array, Bytes> {
   reset(): void;
 }
 
+/**
+ * What a `wiretap` is told: `"open"` when a connection stands, `"read"` and
+ * `"write"` with the bytes, `"end"` for the peer's FIN, `"error"` for what
+ * broke it and `"close"` when it is over. With TLS the bytes are those inside,
+ * but for `startTls`: then they are its records. They are not copied: copy
+ * what is kept.
+ */
+export type WiretapEvent =
+  & { readonly remoteAddress: Address; readonly localAddress: Address }
+  & (
+    | { readonly type: "open" | "end" | "close" }
+    | { readonly type: "read" | "write"; readonly bytes: Uint8Array }
+    | { readonly type: "error"; readonly error: NetError }
+  );
+
+/**
+ * Told of all that goes through connections, at once and in order. What it
+ * throws is dropped; it costs nothing where it is not given.
+ *
+ * @example
+ * ```ts
+ * import { hexDump } from "@sluice/net/streams";
+ * import { serve } from "@sluice/net/tcp";
+ *
+ * const server = await serve((connection) => connection.send("hello"), {
+ *   hostname: "127.0.0.1",
+ *   port: 0,
+ *   wiretap(event) {
+ *     console.log(event.type, event.remoteAddress);
+ *     if ("bytes" in event) console.log(hexDump(event.bytes));
+ *   },
+ * });
+ * await server.close();
+ * ```
+ */
+export type Wiretap = (event: WiretapEvent) => void;
+
 /** Counters of a server. */
 export interface ServerStats {
   /** Connections open now. */

@@ -8,7 +8,9 @@ import { dial } from "../tcp/_dial.ts";
 import type { DialPlan } from "../tcp/_dial.ts";
 import { checkLookup } from "../tcp/_lookup.ts";
 import type { ProxyPlan } from "../tcp/_proxy.ts";
+import { checkFunction } from "../tcp/_options.ts";
 import type { Transport } from "../tcp/_transport.ts";
+import { tapped } from "../tcp/_wiretap.ts";
 import { affordable, Deflate } from "./_deflate.ts";
 import { checkDeflate, offerDeflate } from "./_extensions.ts";
 import type { Agreement } from "./_extensions.ts";
@@ -30,7 +32,7 @@ const LIMITS = { header: 16 * 1024, target: 0, fields: 256, trailer: 0 };
 /** Options besides those of every socket. */
 const KNOWN = [
   ...["headers", "protocols", "tls", "unix", "timeout", "signal"],
-  ...["lookup", "proxy", "noProxy"],
+  ...["lookup", "proxy", "noProxy", "wiretap"],
 ];
 
 /** What was asked for, and what the answer must agree with. */
@@ -94,13 +96,15 @@ export async function connect(
   if (options.tls !== undefined && !target.secure) {
     throw new TypeError(`Cannot connect: tls goes with wss: only: ${url}`);
   }
+  checkFunction(options.wiretap, "wiretap", "connect");
   const offer = offerOf(target, options);
   const started = performance.now();
-  const transport = await dial({
+  const dialed = await dial({
     ...reach(target, options),
     timeout,
     signal,
   });
+  const transport = tapped(dialed, options.wiretap);
   const left = Math.max(0, timeout - (performance.now() - started));
   return await shake(transport, offer, { timeout, left, signal }, (chosen) => {
     const socket = new WireSocket(transport, true, {

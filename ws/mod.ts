@@ -51,6 +51,6 @@ export type {
   Source,
   Wait,
 } from "../streams/types.ts";
-export type { TlsClientOptions } from "../tcp/types.ts";
+export type { TlsClientOptions, Wiretap, WiretapEvent } from "../tcp/types.ts";
 export type { Lookup, LookupAddress, LookupOptions } from "../tcp/_lookup.ts";
 export type { ProxyOptions } from "../tcp/_proxy.ts";

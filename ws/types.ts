@@ -7,7 +7,7 @@ import type {
 } from "../streams/types.ts";
 import type { Lookup } from "../tcp/_lookup.ts";
 import type { ProxyOptions } from "../tcp/_proxy.ts";
-import type { TlsClientOptions } from "../tcp/types.ts";
+import type { TlsClientOptions, Wiretap } from "../tcp/types.ts";
 
 /** What comes and goes: text is a string, binary is bytes. */
 export type Message = string | Uint8Array;
@@ -202,6 +202,8 @@ export interface ConnectOptions extends SocketOptions {
   timeout?: number;
   /** Gives the attempt up; `connect` rejects with its reason. */
   signal?: AbortSignal;
+  /** Told of all that goes through the connection. @default nothing is told */
+  wiretap?: Wiretap;
 }
 
 /** A function over the socket, or callbacks. */

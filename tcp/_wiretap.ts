@@ -1,0 +1,125 @@
+import type { NetError } from "../streams/errors.ts";
+import type { Address } from "../streams/types.ts";
+import type { TlsInfo, Transport, TransportEvents } from "./_transport.ts";
+import type { Wiretap, WiretapEvent } from "./types.ts";
+
+/** A transport that tells of all that goes through it. */
+class TappedTransport implements Transport {
+  readonly #below: Transport;
+  readonly #tell: Wiretap;
+  #events: TransportEvents | undefined;
+  #over = false;
+
+  constructor(below: Transport, tell: Wiretap) {
+    this.#below = below;
+    this.#tell = tell;
+    this.#say({ type: "open" });
+  }
+
+  get remoteAddress(): Address {
+    return this.#below.remoteAddress;
+  }
+
+  get localAddress(): Address {
+    return this.#below.localAddress;
+  }
+
+  get tls(): TlsInfo | undefined {
+    return this.#below.tls;
+  }
+
+  get raw(): unknown {
+    return this.#below.raw;
+  }
+
+  get pending(): number {
+    return this.#below.pending;
+  }
+
+  attach(events: TransportEvents): void {
+    const first = this.#events === undefined;
+    this.#events = events;
+    if (!first) return;
+    this.#below.attach({
+      data: (chunk) => {
+        this.#say({ type: "read", bytes: chunk });
+        this.#events!.data(chunk);
+      },
+      end: () => {
+        this.#say({ type: "end" });
+        this.#events!.end();
+      },
+      drain: () => this.#events!.drain(),
+      close: (error) => {
+        if (error !== undefined) this.#say({ type: "error", error });
+        this.#say({ type: "close" });
+        this.#events!.close(error);
+      },
+    });
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (!this.#over) this.#say({ type: "write", bytes });
+    return this.#below.write(bytes);
+  }
+
+  end(): void {
+    this.#below.end();
+  }
+
+  destroy(): void {
+    this.#over = true;
+    this.#below.destroy();
+  }
+
+  reset(): void {
+    this.#over = true;
+    this.#below.reset();
+  }
+
+  pause(): void {
+    this.#below.pause();
+  }
+
+  resume(): void {
+    this.#below.resume();
+  }
+
+  setNoDelay(on: boolean): void {
+    this.#below.setNoDelay(on);
+  }
+
+  setKeepAlive(on: boolean, delay?: number): void {
+    this.#below.setKeepAlive(on, delay);
+  }
+
+  ref(): void {
+    this.#below.ref();
+  }
+
+  unref(): void {
+    this.#below.unref();
+  }
+
+  #say(
+    what:
+      | { type: "open" | "end" | "close" }
+      | { type: "read" | "write"; bytes: Uint8Array }
+      | { type: "error"; error: NetError },
+  ): void {
+    const { remoteAddress, localAddress } = this.#below;
+    const event: WiretapEvent = { ...what, remoteAddress, localAddress };
+    try {
+      const told: unknown = this.#tell(event);
+      // It may be async all the same.
+      if (told instanceof Promise) told.catch(() => {});
+    } catch {
+      // It only listens: what it makes of it is not ours.
+    }
+  }
+}
+
+/** The transport, with its traffic told where that is asked for. */
+export function tapped(transport: Transport, tell?: Wiretap): Transport {
+  return tell === undefined ? transport : new TappedTransport(transport, tell);
+}
