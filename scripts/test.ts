@@ -80,6 +80,8 @@ async function work(jobs: Job[]): Promise<void> {
 async function prepare(name: string, files: string[]): Promise<Job[]> {
   const runtime = await resolveRuntime(name);
   console.log(`${name} ${runtime.version}: ${runtime.path}`);
+  // For tests that need another runtime, to talk with.
+  Deno.env.set(`SLUICE_${name.toUpperCase()}`, runtime.path);
   if (name !== "node20") {
     return files.map((file) => ({ runtime, file, cwd: root }));
   }

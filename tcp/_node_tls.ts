@@ -1,5 +1,6 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
+import { Duplex } from "node:stream";
 import { setImmediate } from "node:timers";
 import * as tls from "node:tls";
 import { ClosedError, TimeoutError, TlsError } from "../streams/errors.ts";
@@ -240,13 +241,22 @@ class Identity {
 
   /** For handshakes of others' servers: trusts the same, and nobody else. */
   get context(): tls.SecureContext {
-    const { cert, key, ca, minVersion } = this.#options;
-    return this.#context ??= tls.createSecureContext({
-      cert,
-      key,
-      ca,
-      minVersion,
-    });
+    if (this.#context !== undefined) return this.#context;
+    const { cert, key, ca, minVersion, ALPNProtocols } = this.#options;
+    const context = tls.createSecureContext({ cert, key, ca, minVersion });
+    if (ALPNProtocols !== undefined && globals.Bun === undefined) {
+      // Node puts what chooses a protocol into the context that a socket is
+      // made with, and some handshakes only choose when they have this one.
+      const nobody = new Duplex({ read() {}, write() {} });
+      const socket = new tls.TLSSocket(nobody, {
+        isServer: true,
+        secureContext: context,
+        ALPNProtocols,
+      });
+      socket.on("error", () => {});
+      socket.destroy();
+    }
+    return this.#context = context;
   }
 
   /** A server for one handshake. */

@@ -131,6 +131,37 @@ describe("TLS `sni`", () => {
     }
   }
 
+  test("ALPN is as strict with a callback", async () => {
+    for (const maxVersion of ["TLSv1.2", "TLSv1.3"] as const) {
+      const kit = await tlsRig({
+        alpn: ["x"],
+        sni: () => Promise.resolve(pair("second")),
+      });
+      try {
+        const options = {
+          port: kit.port,
+          host: "127.0.0.1",
+          servername: "a.sluice.test",
+          ca,
+          maxVersion,
+        };
+        const good = nodeTls.connect({ ...options, ALPNProtocols: ["y", "x"] });
+        good.on("error", () => {});
+        await until(() => kit.ends.length === 1, "the handshake");
+        assertEquals(kit.ends[0].tls!.alpn, "x", maxVersion);
+        good.destroy();
+        const bad = nodeTls.connect({ ...options, ALPNProtocols: ["y"] });
+        bad.on("error", () => {});
+        await until(() => kit.told.length === 1, "the refusal");
+        assertEquals(kit.told[0].code, "ERR_TLS_ALPN", maxVersion);
+        assertEquals(kit.ends.length, 1);
+        bad.destroy();
+      } finally {
+        await kit.close();
+      }
+    }
+  });
+
   test("a callback is not told what is no name", async () => {
     const asked: string[] = [];
     const kit = await tlsRig({
