@@ -3,6 +3,7 @@ import { IncomingContent } from "./_client_content.ts";
 import type { ContentOwner } from "./_client_content.ts";
 import type { RequestBody } from "./_client_body.ts";
 import type { H1Connection } from "./_client_connection.ts";
+import { keepCookies } from "./_client_jar.ts";
 import { codingsOf, decode } from "./_client_decode.ts";
 import type { Settled } from "./_client_options.ts";
 import type { Host, Pool, Route } from "./_client_pool.ts";
@@ -203,6 +204,16 @@ export class Call implements ContentOwner, Answer {
     this.#headAt = performance.now();
     this.#disarm();
     const { fields, status, framing } = head;
+    const { cookies } = this.settled;
+    if (cookies !== undefined) {
+      try {
+        keepCookies(fields, cookies, this.plan.target.href);
+      } catch (error) {
+        // A hook of the jar's failed.
+        this.#abort(error);
+        return;
+      }
+    }
     let coding: string | undefined;
     let location: string | undefined;
     for (let i = 0; i < fields.length; i += 2) {

@@ -3,6 +3,7 @@ import { checkClientTls } from "../tcp/_tls_options.ts";
 import { checkLookup } from "../tcp/_lookup.ts";
 import type { Lookup } from "../tcp/_lookup.ts";
 import type { TlsClientOptions } from "../tcp/types.ts";
+import { CookieJar } from "./cookie_jar.ts";
 import { proxiesOf } from "./_client_proxy.ts";
 import type { Proxies } from "./_client_proxy.ts";
 import { showText } from "./_h1_error.ts";
@@ -22,6 +23,7 @@ const SETTINGS = [
   ...["headers", "query", "queryStyle", "auth", "base", "timeout"],
   ...["redirect", "maxRedirects", "maxResponseSize", "decompress"],
   ...["throwOnStatus", "unix", "tls", "lookup", "proxy", "noProxy"],
+  "cookies",
 ];
 const INIT = new Set([
   ...SETTINGS,
@@ -78,6 +80,7 @@ export interface Settled {
   readonly lookup: Lookup | undefined;
   readonly proxies: Proxies | undefined;
   readonly noProxy: NoProxy | undefined;
+  readonly cookies: CookieJar | undefined;
 }
 
 const BASICS: Settled = {
@@ -92,6 +95,7 @@ const BASICS: Settled = {
   lookup: undefined,
   proxies: undefined,
   noProxy: undefined,
+  cookies: undefined,
 };
 
 /** The settings with others laid over them. */
@@ -114,7 +118,13 @@ export function settle(given: ClientSettings, under = BASICS): Settled {
   if (queryStyle !== undefined && !STYLES.has(queryStyle)) {
     throw new TypeError(`Cannot fetch: no such queryStyle: ${queryStyle}`);
   }
-  const { lookup, proxy, noProxy } = given;
+  const { lookup, proxy, noProxy, cookies } = given;
+  if (
+    cookies !== undefined && cookies !== false &&
+    !(cookies instanceof CookieJar)
+  ) {
+    throw new TypeError("Cannot fetch: cookies is no CookieJar");
+  }
   checkLookup(lookup, "fetch");
   checkAmount(given.maxRedirects, "maxRedirects");
   checkAmount(given.maxResponseSize, "maxResponseSize");
@@ -132,6 +142,7 @@ export function settle(given: ClientSettings, under = BASICS): Settled {
     noProxy: noProxy === undefined
       ? under.noProxy
       : noProxyOf(noProxy, "fetch"),
+    cookies: cookies === undefined ? under.cookies : cookies || undefined,
   };
 }
 

@@ -9,6 +9,7 @@ import {
   proxyFor,
   proxyLines,
 } from "./_client_proxy.ts";
+import { withCookies } from "./_client_jar.ts";
 import { hasField, overlay, without } from "./_client_options.ts";
 import type { GivenFields, Settled } from "./_client_options.ts";
 import type { Route } from "./_client_pool.ts";
@@ -74,7 +75,8 @@ export function makePlan(init: PlanInit): Plan {
       target,
       given.host ?? target.host,
       wayText(route, fields) +
-        fieldText(fields) + (given.close ? "connection: close\r\n" : ""),
+        fieldText(withCookies(fields, settled.cookies, target.href)) +
+        (given.close ? "connection: close\r\n" : ""),
       route,
     ),
     route,
@@ -238,7 +240,8 @@ export function followRedirect(
       target,
       target.host,
       wayText(route, fields) +
-        fieldText(fields) + (plan.close ? "connection: close\r\n" : ""),
+        fieldText(withCookies(fields, settled.cookies, target.href)) +
+        (plan.close ? "connection: close\r\n" : ""),
       route,
     ),
     route,

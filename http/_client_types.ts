@@ -3,6 +3,7 @@ import type { ProxyOptions } from "../tcp/_proxy.ts";
 import type { TlsClientOptions, Wiretap } from "../tcp/types.ts";
 import type { ClientBody } from "./_client_body.ts";
 import type { ClientResponse } from "./_client_response.ts";
+import type { CookieJar } from "./cookie_jar.ts";
 import type { QueryInit, QueryStyle } from "./_client_url.ts";
 
 /** Milliseconds for each phase of a request. */
@@ -76,6 +77,13 @@ export interface ClientSettings {
    * all. Counts beside `NO_PROXY` of `"env"`.
    */
   noProxy?: string | readonly string[];
+  /**
+   * Sends the cookies that this jar has for a URL, after those of a `cookie`
+   * header given with the request, and keeps in it what answers set; at each
+   * redirect those of where it leads. `false` is none, whatever the client
+   * has. Requests count as from the same site. @default {false}
+   */
+  cookies?: CookieJar | false;
 }
 
 /** What can be said of one request: fetch's own options and more. */

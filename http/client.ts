@@ -13,6 +13,7 @@ import {
   settle,
 } from "./_client_options.ts";
 import type { GivenFields, Settled } from "./_client_options.ts";
+import { inheritJar, jarOf } from "./_client_jar.ts";
 import {
   fieldText,
   followRedirect,
@@ -180,7 +181,8 @@ export class Client implements AsyncDisposable {
     this.#usualText = fieldText(this.#usual);
     this.#fast = !close && host === undefined && length === undefined &&
       !hasField(fields, "range") && options.base === undefined &&
-      options.query === undefined && this.#options.use!.length === 0;
+      options.query === undefined && this.#options.use!.length === 0 &&
+      this.#settled.cookies === undefined;
   }
 
   /** Sends a request; resolves with the head of the response. */
@@ -389,6 +391,7 @@ export class Client implements AsyncDisposable {
       if (same && request.bodyUsed && body?.replayable === false) {
         throw new TypeError("Cannot fetch: the body of the Request was read");
       }
+      const cookies = jarOf(request) ?? settled.cookies;
       return new Promise((resolve, reject) => {
         const next: Draft = {
           method: methodOf(request.method),
@@ -396,7 +399,11 @@ export class Client implements AsyncDisposable {
           // Host, length and close are no fields that a Request tells.
           given: same ? { ...draft.given, fields: given.fields } : given,
           body: same ? body : bodyFrom(undefined, request),
-          settled: same ? settled : { ...settled, redirect: request.redirect },
+          settled: {
+            ...settled,
+            cookies,
+            redirect: same ? settled.redirect : request.redirect,
+          },
           signal: same ? draft.signal : request.signal,
           request: same ? draft.request : request,
         };
@@ -408,7 +415,10 @@ export class Client implements AsyncDisposable {
     const dispatch = (at: number, request: Request): Promise<ClientResponse> =>
       at === use.length ? send(request) : use[at](
         request,
-        (next) => dispatch(at + 1, next),
+        (next) => {
+          inheritJar(request, next);
+          return dispatch(at + 1, next);
+        },
         init?.state,
       );
     const response = await dispatch(0, first);

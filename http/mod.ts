@@ -13,6 +13,14 @@
 export * from "./client.ts";
 export { compose } from "./compose.ts";
 export type { Middleware, Next } from "./compose.ts";
+export { CookieJar } from "./cookie_jar.ts";
+export type {
+  CookieAccess,
+  CookieJarJson,
+  CookieJarOptions,
+  StoredCookie,
+} from "./cookie_jar.ts";
+export { cookies } from "./cookies_middleware.ts";
 export { getCookies, setCookie } from "./cookies.ts";
 export type { Cookie } from "./cookies.ts";
 export * from "./errors.ts";
