@@ -284,6 +284,22 @@ export function sourceOperator<In, Out>(
   });
 }
 
+/**
+ * For a step that may make endlessly many of one message: what a
+ * `TransformStream` enqueues it must hold, for nothing tells it when its
+ * reader wants more. Here the reader pulls, and the step waits for it.
+ */
+export function pulledTransform<In, Out>(
+  apply: (source: Source<In>) => Source<Out>,
+): TransformStream<In, Out> {
+  const channel = new Channel<In>({ capacity: 1 });
+  const { readable } = apply(channel);
+  return Object.defineProperties(new TransformStream<In, Out>(), {
+    readable: { value: readable },
+    writable: { value: channel.writable },
+  });
+}
+
 function transformThrough<In, Out>(
   apply: (source: Source<In>) => Source<Out>,
 ): TransformStream<In, Out> {

@@ -1,5 +1,5 @@
 import { isThenable } from "./_checks.ts";
-import { operator } from "./_operator.ts";
+import { operator, pulledTransform } from "./_operator.ts";
 import type { Step } from "./_operator.ts";
 import type { MaybePromise, Operator } from "./types.ts";
 
@@ -77,5 +77,7 @@ type Some<T> = Iterable<T> | AsyncIterable<T>;
 export function flatMap<In, Out>(
   fn: (message: In) => MaybePromise<Iterable<Out> | AsyncIterable<Out>>,
 ): Operator<In, Out> {
-  return operator((next) => new FlatMapStep(next, fn));
+  const made = operator<In, Out>((next) => new FlatMapStep(next, fn));
+  made.transform = () => pulledTransform(made);
+  return made;
 }

@@ -411,6 +411,60 @@ test("`flatMap()` of what never ends waits for whoever receives", async () => {
   assertEquals((await within(all(first))).length, 3000);
 });
 
+test("`flatMap().transform()` of what never ends waits for its reader", async () => {
+  let made = 0;
+  let stopped = false;
+  const forEver = () =>
+    flatMap(function* (n: number) {
+      try {
+        for (;; made++) yield n;
+      } finally {
+        stopped = true;
+      }
+    }).transform();
+  const transform = forEver();
+  assert(transform instanceof TransformStream);
+  const source = new Channel<number>();
+  source.send(7);
+  const reader = source.readable.pipeThrough(transform).getReader();
+  for (let n = 0; n < 5000; n++) {
+    assertEquals((await within(reader.read())).value, 7);
+  }
+  assertLess(made, 20_000);
+  await within(reader.cancel(new Error("enough")));
+  await within(source.closed);
+  assertEquals(stopped, true);
+
+  // A writer by hand, an end, and an error.
+  const twice = flatMap((n: number) => [n, n]).transform();
+  const writer = twice.writable.getWriter();
+  const list: number[] = [];
+  const read = (async () => {
+    const reader = twice.readable.getReader();
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      list.push(value);
+    }
+  })();
+  for (const n of [1, 2, 3]) await within(writer.write(n));
+  await within(writer.close());
+  await within(read);
+  assertEquals(list, [1, 1, 2, 2, 3, 3]);
+  const failing = flatMap((): number[] => {
+    throw new Error("no");
+  }).transform();
+  const failed = failing.writable.getWriter();
+  failed.closed.catch(() => {});
+  failed.write(1).catch(() => {});
+  await assertRejects(
+    () => within(failing.readable.getReader().read()),
+    Error,
+    "no",
+  );
+  await assertRejects(() => within(failed.closed), Error);
+});
+
 test("operators pass batches on, and mix with single messages", async () => {
   const channel = new Channel<number>({ capacity: 100 });
   for (let n = 0; n < 10; n++) channel.send(n);
