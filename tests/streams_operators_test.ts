@@ -9,13 +9,7 @@ import {
   assertThrows,
 } from "./assert.ts";
 import { until, within } from "./_support.ts";
-import {
-  all,
-  randomly,
-  settled,
-  timersLeft,
-  unhandled,
-} from "./_streams_support.ts";
+import { all, settled, timersLeft, unhandled } from "./_streams_support.ts";
 import {
   batch,
   buffer,
@@ -43,7 +37,7 @@ import {
   TimeoutError,
   zip,
 } from "../streams/mod.ts";
-import type { Operator, Source } from "../streams/mod.ts";
+import type { Source } from "../streams/mod.ts";
 
 /** Destroyed by hand, as `connect` would. */
 function destroy(source: unknown, reason: unknown): void {
@@ -726,149 +720,4 @@ test("operators keep the message itself", async () => {
   const message = { n: 1 };
   const chain = drop(0)(filter<object>(() => true)(buffer()(from([message]))));
   assertStrictEquals(await chain.receive(), message);
-});
-
-type List = number[];
-interface Pick {
-  readonly name: string;
-  readonly op: Operator<number, number>;
-  readonly list: (list: List) => List;
-}
-
-/** An operator at random, beside what it does to a list. */
-function pick(random: (n: number) => number): Pick {
-  const k = random(5);
-  const wait = random(4) === 0;
-  const maybe = <T>(value: T): T | Promise<T> =>
-    wait ? Promise.resolve(value) : value;
-  const picks: (() => Pick)[] = [
-    () => ({
-      name: "map",
-      op: map((n: number) => maybe(n + k)),
-      list: (list) => list.map((n) => n + k),
-    }),
-    () => ({
-      name: "filter",
-      op: filter((n: number) => maybe(n % 3 !== k)),
-      list: (list) => list.filter((n) => n % 3 !== k),
-    }),
-    () => ({
-      name: "flatMap",
-      op: flatMap((n: number) => maybe(Array<number>(n % 3).fill(n))),
-      list: (list) => list.flatMap((n) => Array<number>(n % 3).fill(n)),
-    }),
-    () => ({
-      name: "scan",
-      op: scan((sum: number, n: number) => maybe((sum + n) % 100), k),
-      list: (list) => {
-        let sum = k;
-        return list.map((n) => sum = (sum + n) % 100);
-      },
-    }),
-    () => ({
-      name: `take ${k * 3}`,
-      op: take<number>(k * 3),
-      list: (list) => list.slice(0, k * 3),
-    }),
-    () => ({
-      name: "takeWhile",
-      op: takeWhile((n: number) => maybe(n < 40 * k)),
-      list: (list) => {
-        const at = list.findIndex((n) => !(n < 40 * k));
-        return at < 0 ? list : list.slice(0, at);
-      },
-    }),
-    () => ({
-      name: `drop ${k}`,
-      op: drop<number>(k),
-      list: (list) => list.slice(k),
-    }),
-    () => ({
-      name: "dedupe",
-      op: dedupe<number>(),
-      list: (list) => list.filter((n, i) => i === 0 || n !== list[i - 1]),
-    }),
-    () => {
-      const together = (source: Source<number>) =>
-        flatMap((batch: number[]) => batch)(
-          batch<number>({ size: k + 1 })(source),
-        );
-      return {
-        name: "batch",
-        op: Object.assign(together, {
-          transform: () => {
-            const one = batch<number>({ size: k + 1 }).transform();
-            const other = flatMap((list: number[]) => list).transform();
-            one.readable.pipeTo(other.writable).catch(() => {});
-            return { writable: one.writable, readable: other.readable };
-          },
-        }),
-        list: (list) => list,
-      };
-    },
-    () => {
-      const runs = groupRuns((n: number) => n % 2);
-      const last = map((run: number[]) => run[run.length - 1]);
-      return {
-        name: "groupRuns",
-        op: Object.assign((source: Source<number>) => last(runs(source)), {
-          transform: () => {
-            const one = runs.transform();
-            const other = last.transform();
-            one.readable.pipeTo(other.writable).catch(() => {});
-            return { writable: one.writable, readable: other.readable };
-          },
-        }),
-        list: (list) => list.filter((n, i) => n % 2 !== list[i + 1] % 2),
-      };
-    },
-    () => ({
-      name: "buffer",
-      op: buffer<number>({ capacity: k + 1 }),
-      list: (list) => list,
-    }),
-  ];
-  return picks[random(picks.length)]();
-}
-
-test("chains of operators at random do what they do to lists", async () => {
-  for (let seed = 1; seed <= 300; seed++) {
-    const random = randomly(seed);
-    const list = Array.from({ length: random(60) }, () => random(100));
-    const picks = Array.from({ length: random(7) }, () => pick(random));
-    const expected = picks.reduce((list, { list: fn }) => fn(list), list);
-    const where = `seed ${seed}: ${picks.map(({ name }) => name).join(", ")}`;
-    const sources: (() => Source<number>)[] = [
-      () => from(list),
-      () =>
-        from((async function* () {
-          for (const n of list) yield n;
-        })()),
-      () => {
-        const channel = new Channel<number>({ capacity: 1 + random(8) });
-        connect(from(list), channel).catch(() => {});
-        return channel;
-      },
-    ];
-    const source = sources[random(3)]();
-    const chain = picks.reduce((source, { op }) => op(source), source);
-    const received: number[] = [];
-    const ways: (() => Promise<void>)[] = [
-      async () => void received.push(...await all(chain)),
-      async () => {
-        for await (const batch of chain.batches()) received.push(...batch);
-      },
-      async () => void received.push(...await all(from(chain.readable))),
-      async () => {
-        await reduce(chain, (_, n) => void received.push(n), undefined);
-      },
-    ];
-    await within(ways[random(4)](), 5000, where);
-    assertEquals(received, expected, where);
-
-    // The same with Web Streams.
-    let stream = from(list).readable;
-    for (const { op } of picks) stream = stream.pipeThrough(op.transform());
-    assertEquals(await within(all(from(stream)), 5000, where), expected, where);
-  }
 });
