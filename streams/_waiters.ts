@@ -1,4 +1,5 @@
 import { TimeoutError } from "./errors.ts";
+import { Stop } from "./_stop.ts";
 import { clockOf, realClock } from "./_clock.ts";
 import type { Clock, Wait } from "./types.ts";
 
@@ -38,6 +39,9 @@ export class Waiter<R, V> {
   #reject!: (error: unknown) => void;
   #signal: AbortSignal | undefined;
   #onAbort: (() => void) | undefined;
+  /** The cheap kind of signal, and the line to leave when it stops us. */
+  #stop: Stop | undefined;
+  #line: Waiters<R, V> | undefined;
   #timer: unknown;
   #clock: Clock | undefined;
   /** What it weighs, in whatever the line counts. */
@@ -83,6 +87,18 @@ export class Waiter<R, V> {
     }
   }
 
+  /** The same for a signal of our own: nothing is made for one wait. */
+  watch(stop: Stop, line: Waiters<R, V>): void {
+    this.#stop = stop;
+    this.#line = line;
+    stop.watch(this);
+  }
+
+  stopped(reason: unknown): void {
+    this.#line!.giveUp(this);
+    this.reject(reason);
+  }
+
   resolve(result: R): void {
     this.#disarm();
     this.#resolve(result);
@@ -94,6 +110,10 @@ export class Waiter<R, V> {
   }
 
   #disarm(): void {
+    if (this.#stop !== undefined) {
+      this.#stop.unwatch(this);
+      this.#stop = undefined;
+    }
     if (this.#clock !== undefined) this.#clock.clearTimeout(this.#timer);
     if (this.#onAbort !== undefined) {
       this.#signal!.removeEventListener("abort", this.#onAbort);
@@ -139,12 +159,19 @@ export class Waiters<R, V = undefined> {
     else this.#last.next = waiter;
     this.#last = waiter;
     this.#size++;
-    if (options !== undefined) {
-      waiter.limit(options, this.#what, () => {
-        this.withdraw(waiter);
-        this.#owner?.gaveUp(waiter);
-      });
+    if (options === undefined) return;
+    const { signal, timeout } = options;
+    if (timeout === undefined && signal instanceof Stop) {
+      waiter.watch(signal, this);
+    } else {
+      waiter.limit(options, this.#what, () => this.giveUp(waiter));
     }
+  }
+
+  /** Takes one out whose caller waits no longer, and says so. */
+  giveUp(waiter: Waiter<R, V>): void {
+    this.withdraw(waiter);
+    this.#owner?.gaveUp(waiter);
   }
 
   /** Takes one out, wherever it stands; the caller settles it. */

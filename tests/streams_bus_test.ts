@@ -148,6 +148,41 @@ test("`Bus` refuses what makes no sense", async () => {
   subscription.close();
 });
 
+test("`Bus.publish()` is safe while subscribers come and go", async () => {
+  const bus = new Bus<number>();
+  const seen: number[][] = [];
+  const reading: Promise<void>[] = [];
+  // Each of them closes itself or another, or subscribes, when it hears.
+  const open = (depth: number) => {
+    const mine: number[] = [];
+    seen.push(mine);
+    const subscription = bus.subscribe("a", {
+      capacity: 2,
+      overflow: depth % 2 === 0 ? "close" : "wait",
+    });
+    reading.push(
+      (async () => {
+        for await (const n of subscription) {
+          mine.push(n);
+          if (mine.length === 2 && depth < 3) open(depth + 1);
+          if (mine.length === 4) subscription.close();
+        }
+      })().catch(() => {}),
+    );
+  };
+  for (let n = 0; n < 50; n++) open(n % 3);
+  for (let n = 0; bus.topics.size > 0 && n < 1000; n++) {
+    await within(Promise.resolve(bus.publish("a", n)));
+    if (n % 7 === 0) await settled();
+  }
+  // Nobody is left that has had its four, and nobody has had a gap.
+  for (const list of seen) {
+    assertEquals(list, list.map((_, n) => list[0] + n));
+  }
+  await within(Promise.all(reading), 20_000);
+  assertEquals(bus.topics.size, 0);
+});
+
 test("`Bus` serves ten thousand subscribers of one topic", async () => {
   const bus = new Bus<number>();
   const subscriptions = Array.from(

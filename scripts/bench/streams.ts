@@ -159,17 +159,19 @@ await measure("lines() of 64 bytes, 64 KiB a chunk", async (n) => {
   await consume(lines()(from(chunks)), () => {});
 });
 
-await measure("Bus, a message to each of 1000 subscribers", (n) => {
-  const bus = new Bus<Uint8Array>();
-  const subscribers = Array.from(
-    { length: 1000 },
-    () => bus.subscribe("topic", { capacity: 16 }),
-  );
-  for (let i = 0; i < n; i += 16_000) {
-    for (let k = 0; k < 16; k++) bus.publish("topic", message);
-    for (const it of subscribers) for (let k = 0; k < 16; k++) it.receive();
-  }
-});
+for (const count of [1000, 10_000]) {
+  await measure(`Bus, a message to each of ${count} subscribers`, (n) => {
+    const bus = new Bus<Uint8Array>();
+    const subscribers = Array.from(
+      { length: count },
+      () => bus.subscribe("topic", { capacity: 16 }),
+    );
+    for (let i = 0; i < n; i += 16 * count) {
+      for (let k = 0; k < 16; k++) bus.publish("topic", message);
+      for (const it of subscribers) for (let k = 0; k < 16; k++) it.receive();
+    }
+  });
+}
 
 await measure("for comparison: ReadableStream, pull", async (n) => {
   const reader = pulled(n).getReader();
@@ -180,11 +182,17 @@ await measure("for comparison: pipeTo(WritableStream)", async (n) => {
   await pulled(n).pipeTo(new WritableStream({ write() {} }));
 }, N / 4);
 
-await measure("for comparison: one TransformStream", async (n) => {
-  const reader = pulled(n).pipeThrough(
-    new TransformStream<Uint8Array, Uint8Array>({
-      transform: (message, controller) => controller.enqueue(message),
-    }),
-  ).getReader();
-  while (!(await reader.read()).done);
-}, N / 4);
+for (const hops of [1, 5]) {
+  await measure(`for comparison: ${hops} TransformStreams`, async (n) => {
+    let stream = pulled(n);
+    for (let i = 0; i < hops; i++) {
+      stream = stream.pipeThrough(
+        new TransformStream<Uint8Array, Uint8Array>({
+          transform: (message, controller) => controller.enqueue(message),
+        }),
+      );
+    }
+    const reader = stream.getReader();
+    while (!(await reader.read()).done);
+  }, N / 4 / hops);
+}
