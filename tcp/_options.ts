@@ -42,6 +42,12 @@ export function checkPath(path: unknown, what: string): void {
   if (typeof path !== "string" || path === "") {
     throw new TypeError(`Cannot ${what}: path must be a string: ${path}`);
   }
+  // A NUL at its beginning is an abstract name (Linux); others would end it.
+  if (path === "\0" || path.indexOf("\0", 1) > 0) {
+    throw new TypeError(
+      `Cannot ${what}: path has a NUL in it: ${JSON.stringify(path)}`,
+    );
+  }
   // Node 22 would cut it and use another file than was asked for.
   const size = new TextEncoder().encode(path).byteLength;
   if (size > MAX_PATH) {

@@ -22,7 +22,10 @@ export interface TcpConnectOptions {
   hostname?: string;
   /** Port, 1 to 65535. */
   port?: number;
-  /** Path of a Unix socket, in place of hostname and port. */
+  /**
+   * Path of a Unix socket, in place of hostname and port; on Linux an abstract
+   * name when it begins with a NUL.
+   */
   path?: string;
   /** Speaks TLS; `true` stands for its defaults. @default {false} */
   tls?: boolean | TlsClientOptions;

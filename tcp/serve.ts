@@ -21,7 +21,10 @@ export interface TcpServeOptions {
   port?: number;
   /** Address to listen on. @default {"0.0.0.0"} */
   hostname?: string;
-  /** Path of a Unix socket, in place of hostname and port. */
+  /**
+   * Path of a Unix socket, in place of hostname and port; on Linux an abstract
+   * name when it begins with a NUL.
+   */
   path?: string;
   /** Speaks TLS: the handler runs after the handshake. @default plain TCP */
   tls?: TlsServerOptions;
