@@ -24,6 +24,7 @@ import {
   wayText,
 } from "./_client_plan.ts";
 import { Pool } from "./_client_pool.ts";
+import { markReplayable } from "./_client_replay.ts";
 import type { Route } from "./_client_pool.ts";
 import type { ClientResponse } from "./_client_response.ts";
 import type {
@@ -385,6 +386,7 @@ export class Client implements AsyncDisposable {
     const settled = { ...draft.settled, throwOnStatus: false };
     const body = await draft.body;
     const first = toRequest(draft, body);
+    if (body?.replayable) markReplayable(first);
     const send = (request: Request): Promise<ClientResponse> => {
       const given = givenFields(request.headers);
       const same = request === first;

@@ -37,6 +37,8 @@ export * from "../streams/errors.ts";
 export { multipart } from "./multipart.ts";
 export type { MultipartLimits, Part } from "./multipart.ts";
 export { installResponse, Response } from "./response.ts";
+export { retry } from "./retry.ts";
+export type { RetryOptions } from "./retry.ts";
 export * from "./serve.ts";
 export { toNodeListener } from "./to_node_listener.ts";
 export type { NodeListenerOptions } from "./to_node_listener.ts";
