@@ -23,6 +23,8 @@ export type {
 export { cookies } from "./cookies_middleware.ts";
 export { getCookies, setCookie } from "./cookies.ts";
 export type { Cookie } from "./cookies.ts";
+export { directory } from "./directory.ts";
+export type { DirectoryOptions } from "./directory.ts";
 export * from "./errors.ts";
 export { eventStream } from "./event_stream.ts";
 export type {
@@ -31,6 +33,8 @@ export type {
   ServerSentEvent,
 } from "./event_stream.ts";
 export * from "./fetch.ts";
+export { file } from "./file.ts";
+export type { FileOptions } from "./file.ts";
 export { fromCallback } from "./from_callback.ts";
 export type { CallbackHandler } from "./from_callback.ts";
 export * from "../streams/errors.ts";

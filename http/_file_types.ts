@@ -1,0 +1,95 @@
+const TYPES: Record<string, string> = {
+  avif: "image/avif",
+  bmp: "image/bmp",
+  css: "text/css",
+  csv: "text/csv",
+  gif: "image/gif",
+  gz: "application/gzip",
+  htm: "text/html",
+  html: "text/html",
+  ico: "image/vnd.microsoft.icon",
+  ics: "text/calendar",
+  jpeg: "image/jpeg",
+  jpg: "image/jpeg",
+  js: "text/javascript",
+  json: "application/json",
+  jsonld: "application/ld+json",
+  m4a: "audio/mp4",
+  map: "application/json",
+  md: "text/markdown",
+  mjs: "text/javascript",
+  mp3: "audio/mpeg",
+  mp4: "video/mp4",
+  ogg: "audio/ogg",
+  opus: "audio/ogg",
+  otf: "font/otf",
+  pdf: "application/pdf",
+  png: "image/png",
+  svg: "image/svg+xml",
+  tar: "application/x-tar",
+  tif: "image/tiff",
+  tiff: "image/tiff",
+  ttf: "font/ttf",
+  txt: "text/plain",
+  vtt: "text/vtt",
+  wasm: "application/wasm",
+  wav: "audio/wav",
+  webm: "video/webm",
+  webmanifest: "application/manifest+json",
+  webp: "image/webp",
+  woff: "font/woff",
+  woff2: "font/woff2",
+  xhtml: "application/xhtml+xml",
+  xml: "application/xml",
+  zip: "application/zip",
+  zst: "application/zstd",
+};
+
+/** The media type of a file by the end of its name; text is UTF-8. */
+export function typeOf(path: string): string {
+  const end = /\.([A-Za-z0-9]{1,16})$/.exec(path)?.[1].toLowerCase() ?? "";
+  const type = Object.hasOwn(TYPES, end)
+    ? TYPES[end]
+    : "application/octet-stream";
+  return type.startsWith("text/") ? `${type}; charset=utf-8` : type;
+}
+
+/** The field of a download (RFC 6266), names beyond ASCII by RFC 8187. */
+export function dispositionOf(name: string): string {
+  const plain = name.toWellFormed?.() ?? name;
+  const ascii = plain.replace(/[^\x20-\x7e]|["\\%]/g, "_");
+  if (ascii === plain) return `attachment; filename="${ascii}"`;
+  const encoded = encodeURIComponent(plain).replace(
+    /['()*]/g,
+    (char) => "%" + char.charCodeAt(0).toString(16).toUpperCase(),
+  );
+  return `attachment; filename="${ascii}"; filename*=UTF-8''${encoded}`;
+}
+
+const CODINGS = [["br", ".br"], ["zstd", ".zst"], ["gzip", ".gz"]] as const;
+
+/** The codings a client takes better than none, the best first, and the end of their files. */
+export function codingsFor(
+  accept: string | null,
+): (readonly [coding: string, end: string])[] {
+  if (accept === null) return [];
+  const weights = new Map<string, number>();
+  for (const item of accept.toLowerCase().split(",")) {
+    const [name, ...parameters] = item.split(";").map((part) => part.trim());
+    let weight = 1;
+    for (const parameter of parameters) {
+      if (!parameter.startsWith("q=")) continue;
+      const text = parameter.slice(2);
+      weight = /^(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)$/.test(text)
+        ? Number(text)
+        : 0;
+    }
+    weights.set(name === "x-gzip" ? "gzip" : name, weight);
+  }
+  const weightOf = (name: string) => weights.get(name) ?? weights.get("*") ?? 0;
+  // Without a word of it, identity is acceptable, but asked for by nobody.
+  const identity = weights.get("identity") ?? 0;
+  return CODINGS
+    .filter(([name]) => weightOf(name) > 0 && weightOf(name) >= identity)
+    .sort(([one], [other]) => weightOf(other) - weightOf(one));
+}
