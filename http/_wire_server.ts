@@ -3,6 +3,7 @@ import type { NetError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
 import { listen } from "../tcp/_listen.ts";
 import type { RuntimeServer } from "../tcp/_runtime.ts";
+import { turnAway } from "../tcp/_transport.ts";
 import type { Transport } from "../tcp/_transport.ts";
 import type { ServerStats, TlsServerOptions } from "../tcp/types.ts";
 import { tapped } from "../tcp/_wiretap.ts";
@@ -37,8 +38,6 @@ function onlyHttp1(tls: TlsServerOptions): TlsServerOptions {
   }
   return { ...tls, alpn };
 }
-
-const ignore = { data() {}, end() {}, drain() {}, close() {} };
 
 /** The server of the wire engine: our own codec over tcp. */
 export class WireServer implements HttpServer {
@@ -98,6 +97,7 @@ export class WireServer implements HttpServer {
     }, {
       connection: (transport) => this.#accept(transport),
       error: (error) => this.#lose(error),
+      admits: (arriving) => this.#admits(arriving),
     });
     const scheme = tls === undefined ? "http" : "https";
     this.#origins = new Origins(scheme, this.url.slice(0, -1));
@@ -221,15 +221,20 @@ export class WireServer implements HttpServer {
     this.#lifetime.check();
   }
 
+  /**
+   * Whether there is room for one more connection, beside so many that are in
+   * their TLS handshake or PROXY header; counts it as refused when not.
+   */
+  #admits(arriving: number): boolean {
+    const open = this.#connections.size + this.#taken.size + arriving;
+    if (!this.closing && open < this.config.limits.connections) return true;
+    this.#refused++;
+    return false;
+  }
+
   #accept(below: Transport): void {
-    if (
-      this.closing ||
-      this.#connections.size + this.#taken.size >=
-        this.config.limits.connections
-    ) {
-      this.#refused++;
-      below.attach(ignore);
-      below.destroy();
+    if (!this.#admits(0)) {
+      turnAway(below);
       return;
     }
     const transport = tapped(below, this.config.wiretap);

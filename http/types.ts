@@ -113,7 +113,10 @@ export interface ServeOptions {
     header?: number;
     /** Bytes of a request target; 414 past it. @default {8192} */
     target?: number;
-    /** Connections open at a time; one more is closed. @default {Infinity} */
+    /**
+     * Connections open at a time, those included that are in their TLS
+     * handshake or PROXY header; one more is closed. @default {Infinity}
+     */
     connections?: number;
     /**
      * Requests being answered at a time, until their response is written; one

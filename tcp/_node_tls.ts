@@ -28,6 +28,7 @@ import type { Peeked } from "./_peek.ts";
 import { chooser } from "./_sni.ts";
 import type { Chooser } from "./_sni.ts";
 import { checkServerTls } from "./_tls_options.ts";
+import { turnAway } from "./_transport.ts";
 import type { Transport } from "./_transport.ts";
 import type { TlsClientOptions, TlsServerOptions } from "./types.ts";
 
@@ -516,6 +517,8 @@ export async function listenTls(
 ): Promise<RuntimeServer> {
   const acceptor = new TlsAcceptor(tlsOptions);
   const shaking = new Set<Transport>();
+  const admits = (arriving: number) =>
+    events.admits?.(arriving + shaking.size) ?? true;
   // node:tls takes sockets of node:net as they are, but on Deno; and Bun's
   // node:net passes reusePort over.
   const direct = !options.proxyProtocol && globals.Deno === undefined &&
@@ -523,13 +526,22 @@ export async function listenTls(
   const { listen } = direct ? runtime : plain;
   const server = await listen(options, {
     connection(below) {
+      // What is behind a proxy was asked for when it came.
+      if (!options.proxyProtocol && !admits(0)) {
+        turnAway(below);
+        return;
+      }
       shaking.add(below);
-      acceptor.accept(below).then(
-        (transport) => events.connection(transport),
-        (error) => events.error(error),
-      ).finally(() => shaking.delete(below));
+      acceptor.accept(below).then((transport) => {
+        shaking.delete(below);
+        events.connection(transport);
+      }, (error) => {
+        shaking.delete(below);
+        events.error(error);
+      });
     },
     error: (error) => events.error(error),
+    admits,
   });
   return {
     address: server.address,

@@ -11,6 +11,7 @@ import type {
   RuntimeServer,
   TcpRuntime,
 } from "./_runtime.ts";
+import { turnAway } from "./_transport.ts";
 import type { TlsInfo, Transport, TransportEvents } from "./_transport.ts";
 
 /** How long a proxy may take for its header, in ms. */
@@ -215,6 +216,10 @@ export async function listenProxied(
   let closing = false;
   const server = await runtime.listen(options, {
     connection(below) {
+      if (events.admits?.(early.size) === false) {
+        turnAway(below);
+        return;
+      }
       early.add(below);
       takeHeader(below, timeout).then((transport) => {
         early.delete(below);

@@ -29,6 +29,12 @@ export interface ListenEvents {
   connection(transport: Transport): void;
   /** Something went wrong that ended no connection of ours. */
   error(error: NetError): void;
+  /**
+   * Whether one more may come in, beside so many that are not reported yet.
+   * Asked by the layers that report a connection later than it came, at once
+   * when it comes; one that may not is ended unreported. @default any may
+   */
+  admits?(arriving: number): boolean;
 }
 
 export interface RuntimeServer {

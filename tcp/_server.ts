@@ -61,9 +61,14 @@ export class Carrier implements Server {
     return this.#listener.raw;
   }
 
-  /** Whether one more may come in; counts it as refused when not. */
-  admits(): boolean {
-    if (!this.#closing && this.#open.size < this.#maxConnections) return true;
+  /**
+   * Whether one more may come in, beside so many that are on their way; counts
+   * it as refused when not.
+   */
+  admits(arriving = 0): boolean {
+    if (
+      !this.#closing && this.#open.size + arriving < this.#maxConnections
+    ) return true;
     this.#refused++;
     return false;
   }

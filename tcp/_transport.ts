@@ -30,6 +30,14 @@ export interface TransportEvents {
   close(error?: NetError): void;
 }
 
+/** Ends a connection that is not to come in. */
+export function turnAway(transport: Transport): void {
+  transport.attach(ignore);
+  transport.destroy();
+}
+
+const ignore: TransportEvents = { data() {}, end() {}, drain() {}, close() {} };
+
 /**
  * A connected byte stream, told by callbacks: the seam between whatever moves
  * bytes (a socket of one of the runtimes, a TLS layer, later an HTTP/2

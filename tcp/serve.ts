@@ -11,6 +11,7 @@ import {
   checkPort,
 } from "./_options.ts";
 import { Carrier } from "./_server.ts";
+import { turnAway } from "./_transport.ts";
 import type { Transport } from "./_transport.ts";
 import type { Connection, Server, TlsServerOptions, Wiretap } from "./types.ts";
 import { tapped } from "./_wiretap.ts";
@@ -32,7 +33,10 @@ export interface TcpServeOptions {
   backlog?: number;
   /** Lets several processes listen on the same port. @default {false} */
   reusePort?: boolean;
-  /** Connections open at a time; one more is closed at once. @default no limit */
+  /**
+   * Connections open at a time, those included that are in their TLS handshake
+   * or PROXY header; one more is closed at once. @default no limit
+   */
   maxConnections?: number;
   /** Milliseconds without a byte before a connection is destroyed. @default never */
   idleTimeout?: number;
@@ -143,8 +147,7 @@ export async function serve(
   });
   const accept = (transport: Transport) => {
     if (!server.admits()) {
-      transport.attach(ignore);
-      transport.destroy();
+      turnAway(transport);
       return;
     }
     const connection = new TcpConnection(
@@ -170,13 +173,15 @@ export async function serve(
     path === undefined
       ? { hostname, port, backlog, reusePort, tls, proxyProtocol }
       : { path, backlog, tls, proxyProtocol },
-    { connection: accept, error: (error) => tell(error) },
+    {
+      connection: accept,
+      error: (error) => tell(error),
+      admits: (arriving) => server.admits(arriving),
+    },
   );
   server.start(listener);
   return server;
 }
-
-const ignore = { data() {}, end() {}, drain() {}, close() {} };
 
 async function run(
   handler: (connection: Connection) => unknown,

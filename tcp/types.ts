@@ -181,7 +181,7 @@ export interface ServerStats {
   readonly connections: number;
   /** Connections accepted since the start. */
   readonly accepted: number;
-  /** Connections refused because of `maxConnections`. */
+  /** Connections refused because of `maxConnections` or `limits.connections`. */
   readonly refused: number;
   /** Bytes received on all connections. */
   readonly bytesRead: number;
