@@ -355,6 +355,24 @@ const badOptions: [string, unknown, ErrorConstructor][] = [
   ["an empty hostname", { hostname: "" }, TypeError],
   ["capacity 0", { capacity: 0 }, RangeError],
   ["capacity 1.5", { capacity: 1.5 }, RangeError],
+  ["capacity as a string", { capacity: "8" }, TypeError],
+  ["a port that is NaN", { port: NaN }, RangeError],
+  ["a hostname of a number", { hostname: 7 }, TypeError],
+  ["a ttl as a string", { ttl: "5" }, TypeError],
+  ["broadcast of a number", { broadcast: 1 }, TypeError],
+  ["reuseAddress of a string", { reuseAddress: "no" }, TypeError],
+  ["multicast of true", { multicast: true }, TypeError],
+  ["multicast.loopback of 0", { multicast: { loopback: 0 } }, TypeError],
+  ["onError that is no function", { onError: {} }, TypeError],
+  ["a remote of a string", { remote: "127.0.0.1:5" }, TypeError],
+  ["a remote of null", { remote: null }, TypeError],
+  ["a remote without a hostname", {
+    remote: { transport: "udp", port: 5 },
+  }, TypeError],
+  ["a remote of TLS", {
+    remote: { transport: "tls", hostname: HOST, port: 5 },
+  }, TypeError],
+  ["options of null", null, TypeError],
   ["an unknown overflow", { overflow: "drop" }, TypeError],
   ["ttl 0", { ttl: 0 }, RangeError],
   ["ttl 256", { ttl: 256 }, RangeError],
@@ -400,6 +418,35 @@ scene("bind() rejects with EADDRINUSE, EADDRNOTAVAIL, ENOTFOUND", async (s) => {
     }),
     "EAFNOSUPPORT",
   );
+});
+
+scene("bind() rejects with what the lookup of a remote says", async (s) => {
+  const remote = (hostname: string) => ({
+    transport: "udp" as const,
+    hostname,
+    port: 9,
+  });
+  for (const hostname of [undefined, HOST, "::"]) {
+    const opening = bind({ hostname, remote: remote("no-such-host.invalid") });
+    const error = await assertCode(opening, "ENOTFOUND");
+    assertInstanceOf(error, DnsError);
+    assertStringIncludes(error.message, "no-such-host.invalid");
+  }
+  const socket = await s.bind({ remote: remote("localhost") });
+  assert(portOf(socket) > 0);
+});
+
+scene("bind() shares no port unless both ask for it", async (s) => {
+  const first = await s.bind({ hostname: HOST });
+  const port = portOf(first);
+  await assertCode(
+    bind({ hostname: HOST, port, reuseAddress: true }),
+    "EADDRINUSE",
+  );
+  await assertCode(bind({ hostname: "0.0.0.0", port }), "EADDRINUSE");
+  // What failed holds nothing: the port is free once the first is closed.
+  await first.close();
+  assertStrictEquals(portOf(await s.bind({ hostname: HOST, port })), port);
 });
 
 scene("bind() with reuseAddress shares a port", async (s) => {

@@ -180,6 +180,78 @@ scene("batches() gives all that is queued at a time", async (s) => {
   assertStrictEquals(text(await take(socket)), "after");
 });
 
+scene("batches() gives many at once when many are there", async (s) => {
+  const socket = await s.bind({
+    hostname: HOST,
+    capacity: 30,
+    overflow: "drop-newest",
+  });
+  const peer = await s.peer();
+  // One more than fit: once it is shed, the others are there.
+  for (let i = 0; i < 31; i++) await peer.send(`${i}`, portOf(socket));
+  await until(() => socket.dropped === 1, "One drop");
+  const batches = socket.batches()[Symbol.asyncIterator]();
+  const { value } = await within(batches.next());
+  assertEquals(value.map(text), Array.from({ length: 30 }, (_, i) => `${i}`));
+  // All of them made room.
+  for (let i = 0; i < 31; i++) await peer.send("more", portOf(socket));
+  await until(() => socket.dropped === 2, "Another drop");
+  assertStrictEquals((await within(batches.next())).value.length, 30);
+});
+
+scene(
+  "receive() with timeouts loses nothing, whenever they pass",
+  async (s) => {
+    const socket = await s.bind();
+    const peer = await s.peer();
+    const seen: string[] = [];
+    let timeouts = 0;
+    const reading = (async () => {
+      while (seen.length < 200) {
+        try {
+          const got = await socket.receive({ timeout: timeouts++ % 3 });
+          seen.push(text(got!));
+        } catch (error) {
+          assertInstanceOf(error, TimeoutError);
+        }
+      }
+    })();
+    for (let i = 0; i < 200; i++) {
+      await peer.send(`${i}`, portOf(socket));
+      if (i % 5 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    await within(reading, 15_000);
+    assertEquals(seen, Array.from({ length: 200 }, (_, i) => `${i}`));
+    assertStrictEquals(socket.dropped, 0);
+  },
+);
+
+for (const connected of [false, true]) {
+  const how = connected ? "to a remote" : "to an address";
+  scene(`send() ${how} and receive() pass empty datagrams`, async (s) => {
+    const peer = await s.peer();
+    const to = { hostname: HOST, port: peer.port };
+    const socket = await s.bind(
+      connected ? { remote: { transport: "udp", ...to } } : { hostname: HOST },
+    );
+    const empty = [new Uint8Array(0), "", new ArrayBuffer(0)];
+    // Several of each: the first and the later ones take different ways.
+    for (let round = 0; round < 3; round++) {
+      for (const data of empty) {
+        assertStrictEquals(
+          await socket.send(connected ? { data } : { data, ...to }),
+          true,
+        );
+        const got = await peer.next();
+        assertStrictEquals(got.size, 0);
+        await peer.send(new Uint8Array(0), got.port);
+        assertEquals(await take(socket), { data: new Uint8Array(0), ...to });
+      }
+    }
+    assertStrictEquals(socket.dropped, 0);
+  });
+}
+
 scene("readable and writable are Web Streams of datagrams", async (s) => {
   const socket = await s.bind();
   const peer = await s.peer();
@@ -230,6 +302,29 @@ scene("close() keeps what came before and ends cleanly", async (s) => {
     false,
   );
   await socket.close();
+});
+
+scene("close() may be called twice, also at once", async (s) => {
+  const socket = await s.bind();
+  const closings = [socket.close(), socket.close({ timeout: 0 })];
+  assertStrictEquals(
+    await socket.send({ data: "x", hostname: HOST, port: 9 }),
+    false,
+  );
+  assertStrictEquals(
+    await socket.send({ data: "x", hostname: HOST, port: 9 }, { timeout: 50 }),
+    false,
+  );
+  await within(Promise.all(closings));
+  await socket.close();
+  socket.destroy(new Error("too late"));
+  assertEquals(await socket.closed, { clean: true });
+  assertStrictEquals(socket.buffered, 0);
+  const error = await assertRejects(() => socket.join("239.1.2.3"));
+  assertInstanceOf(error, ClosedError);
+  for (const timeout of [-1, NaN]) {
+    await assertRejects(() => socket.close({ timeout }), RangeError);
+  }
 });
 
 scene("close() ends a pending receive and a loop", async (s) => {
@@ -401,6 +496,41 @@ scene("capacity bounds the bytes of large datagrams, too", async (s) => {
   let bytes = 0;
   for await (const { data } of socket) bytes += data.byteLength;
   assert(bytes <= 16 * 1024 * 1024, `${bytes} bytes were queued`);
+});
+
+scene("capacity beyond all measure bounds the bytes, too", async (s) => {
+  const socket = await s.bind({ hostname: HOST, capacity: 2 ** 40 });
+  const peer = await s.peer();
+  const large = new Uint8Array(65_000);
+  const most = Math.floor(16 * 1024 * 1024 / large.byteLength);
+  let sent = 0;
+  await until(async () => {
+    await peer.send(large, portOf(socket));
+    return ++sent > most && socket.dropped > 0;
+  }, "A drop");
+  const { dropped } = socket;
+  await socket.close();
+  let kept = 0;
+  for await (const { data } of socket) kept += data.byteLength / 65_000;
+  assert(kept <= most, `${kept} datagrams were queued`);
+  assert(dropped > 0);
+});
+
+scene("dropped and what is read come to all that arrived", async (s) => {
+  const socket = await s.bind({ hostname: HOST, capacity: 5 });
+  const peer = await s.peer();
+  let dropped = 0;
+  for (let round = 1; round <= 4; round++) {
+    const count = 5 + round;
+    for (let i = 1; i <= count; i++) await peer.send(`${i}`, portOf(socket));
+    dropped += round;
+    await until(() => socket.dropped === dropped, `${dropped} drops`);
+    assertEquals(
+      await texts(socket, 5),
+      Array.from({ length: 5 }, (_, i) => `${round + 1 + i}`),
+    );
+  }
+  assertStrictEquals(socket.dropped, dropped);
 });
 
 scene("dropped counts nothing while somebody reads", async (s) => {

@@ -11,12 +11,14 @@ const OVERFLOWS: readonly string[] = [
 
 /** Refuses options that make no sense, before anything is opened. */
 export function checkOptions(options: BindOptions): void {
-  const { port, remote, multicast, capacity, overflow } = options;
+  checkObject(options, "options");
+  const { port, remote, multicast, capacity, overflow, onError } = options;
   if (port !== undefined) checkPort(port, 0, "Cannot bind");
   if (options.hostname !== undefined) {
     checkHostname(options.hostname, "Cannot bind");
   }
   if (remote !== undefined) {
+    checkObject(remote, "remote");
     if (remote.transport !== "udp") {
       throw new TypeError(
         `Cannot bind: remote must be an address of "udp": ${remote.transport}`,
@@ -26,7 +28,19 @@ export function checkOptions(options: BindOptions): void {
     checkPort(remote.port, 1, "Cannot bind to a remote");
   }
   checkTTL(options.ttl, "ttl");
-  checkTTL(multicast?.ttl, "multicast.ttl");
+  checkFlag(options.broadcast, "broadcast");
+  checkFlag(options.reuseAddress, "reuseAddress");
+  if (multicast !== undefined) {
+    checkObject(multicast, "multicast");
+    checkTTL(multicast.ttl, "multicast.ttl");
+    checkFlag(multicast.loopback, "multicast.loopback");
+  }
+  if (onError !== undefined && typeof onError !== "function") {
+    throw new TypeError(
+      `Cannot bind: onError must be a function: ${String(onError)}`,
+    );
+  }
+  checkNumber(capacity, "capacity");
   if (capacity !== undefined && !(Number.isInteger(capacity) && capacity > 0)) {
     throw new RangeError(
       `Cannot bind: capacity must be a whole number above 0: ${capacity}`,
@@ -76,9 +90,34 @@ export function checkInterface(
   }
 }
 
-function checkTTL(ttl: number | undefined, name: string): void {
-  if (ttl === undefined || (Number.isInteger(ttl) && ttl >= 1 && ttl <= 255)) {
-    return;
-  }
+function checkTTL(ttl: unknown, name: string): void {
+  checkNumber(ttl, name);
+  if (
+    ttl === undefined || (Number.isInteger(ttl) && ttl >= 1 && ttl <= 255)
+  ) return;
   throw new RangeError(`Cannot bind: ${name} must be 1 to 255: ${ttl}`);
+}
+
+function checkNumber(
+  value: unknown,
+  name: string,
+): asserts value is number | undefined {
+  if (value === undefined || typeof value === "number") return;
+  throw new TypeError(
+    `Cannot bind: ${name} must be a number: ${String(value)}`,
+  );
+}
+
+function checkFlag(value: unknown, name: string): void {
+  if (value === undefined || typeof value === "boolean") return;
+  throw new TypeError(
+    `Cannot bind: ${name} must be true or false: ${String(value)}`,
+  );
+}
+
+function checkObject(value: unknown, name: string): void {
+  if (typeof value === "object" && value !== null) return;
+  throw new TypeError(
+    `Cannot bind: ${name} must be an object: ${String(value)}`,
+  );
 }

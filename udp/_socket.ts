@@ -70,6 +70,10 @@ export interface Settings {
 /** The one socket of all runtimes, over what `_runtime.ts` describes. */
 export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
   implements Socket, AsyncDisposable {
+  /** What a datagram weighs in the queue at the least. */
+  readonly #unit: number;
+  /** What all in the queue may weigh. */
+  readonly #high: number;
   readonly #settings: Settings;
   readonly #names: Names;
   readonly #routes = new Map<string, Route>();
@@ -99,9 +103,10 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
   constructor(settings: Settings, runtime: UdpRuntime) {
     // A large datagram counts for several when the capacity is large.
     const unit = Math.max(1, Math.floor(MAX_QUEUED / settings.capacity));
+    const high = Math.min(unit * settings.capacity, MAX_QUEUED);
     super({
       size: ({ data }) => Math.max(unit, data.byteLength),
-      high: unit * settings.capacity,
+      high,
     }, {
       full: () => this.#inFlight >= this.#window,
       accept: (packet) => this.#transmit(packet),
@@ -109,6 +114,8 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
       maxPending: () => MAX_PENDING,
       onOverflow: () => this.#overflow(),
     });
+    this.#unit = unit;
+    this.#high = high;
     this.#settings = settings;
     this.#names = new Names(runtime, settings.family);
   }
@@ -163,7 +170,9 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
       remote !== undefined &&
       (port !== remote.port || !sameAddress(from, remote.hostname))
     ) return;
-    while (this.inbox.full) {
+    const { inbox } = this;
+    const weight = Math.max(this.#unit, data.byteLength);
+    while (inbox.fill + weight > this.#high) {
       this.#dropped++;
       if (overflow === "close") {
         this.destroy(
@@ -175,9 +184,9 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
         return;
       }
       if (overflow !== "drop-oldest") return;
-      this.inbox.drop();
+      inbox.drop();
     }
-    this.inbox.push({ data, hostname: from, port });
+    inbox.push({ data, hostname: from, port }, weight);
   }
 
   /** The system told of trouble with a datagram that was sent earlier. */
