@@ -16,8 +16,10 @@ export type Framing =
 export interface RequestHead {
   readonly method: string;
   readonly target: string;
-  /** 0 for HTTP/1.0, 1 for HTTP/1.1. */
+  /** 0 for HTTP/1.0, 1 for HTTP/1.1 and what is above it. */
   readonly minor: 0 | 1;
+  /** Of a request that did not come in HTTP/1. */
+  readonly version?: "h2";
   readonly fields: Fields;
   readonly framing: Framing;
   /** Host as it counts (RFC 9112, 3.2): of the absolute form, or the field. */

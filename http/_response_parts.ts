@@ -1,5 +1,6 @@
 import { checkName, checkValue } from "./_h1_writer.ts";
 import { takePlain } from "./response.ts";
+import type { Fields } from "./_h1_types.ts";
 import { TEXT_TYPE } from "./_text_type.ts";
 
 const Native = globalThis.Response;
@@ -11,13 +12,18 @@ export type OutgoingBody =
   | ReadableStream<Uint8Array>
   | null;
 
-/** A response taken apart, as far as HTTP/1.1 has to know. */
+/** As field lines of HTTP/1.1, or one by one. */
+export type OutgoingForm = "lines" | "fields";
+
+/** A response taken apart, as far as who sends it has to know. */
 export interface Outgoing {
   status: number;
   reason: string;
   body: OutgoingBody;
   /** Field lines with their CR LF, without those that frame the message. */
   lines: string;
+  /** In their place, when that is the form: names and values, flat. */
+  fields: Fields;
   /** `content-length` as the handler wrote it. */
   length: string | undefined;
   /** Whether it asks for the end of the connection. */
@@ -36,6 +42,7 @@ const outgoing: Outgoing = {
   reason: "",
   body: null,
   lines: "",
+  fields: [],
   length: undefined,
   close: false,
   dated: false,
@@ -43,11 +50,15 @@ const outgoing: Outgoing = {
   upgrade: false,
 };
 
+/** Whether fields are wanted one by one. */
+let listing = false;
+
 function begin(status: number, reason: string): void {
   outgoing.status = status;
   outgoing.reason = reason;
   outgoing.body = null;
   outgoing.lines = "";
+  if (listing) outgoing.fields = [];
   outgoing.length = undefined;
   outgoing.close = false;
   outgoing.dated = false;
@@ -56,7 +67,7 @@ function begin(status: number, reason: string): void {
 }
 
 /** Takes one field in; what frames the message is ours to say. */
-function addField(value: string, given: string): void {
+function takeField(value: string, given: string): void {
   const name = given.toLowerCase();
   switch (name) {
     case "content-length":
@@ -80,7 +91,18 @@ function addField(value: string, given: string): void {
   }
   checkName(name);
   checkValue(name, value);
-  outgoing.lines += `${name}: ${value}\r\n`;
+  if (listing) outgoing.fields.push(name, value);
+  else outgoing.lines += `${name}: ${value}\r\n`;
+}
+
+/** Adds a field that the handler did not write. */
+export function addField(
+  outgoing: Outgoing,
+  { name, value }: { name: string; value: string },
+  form: OutgoingForm,
+): void {
+  if (form === "fields") outgoing.fields.push(name, value);
+  else outgoing.lines += `${name}: ${value}\r\n`;
 }
 
 /** Whether it is a Response, also one of another realm or library. */
@@ -96,8 +118,12 @@ const UNUSABLE = "Cannot send the response: its body was read before";
  * Takes a response apart, and its body out of it. The result is good until
  * the next call. Throws a TypeError for one that cannot be sent.
  */
-export function takeApart(response: Response): Outgoing {
+export function takeApart(
+  response: Response,
+  form: OutgoingForm = "lines",
+): Outgoing {
   takeInside ??= findInside();
+  listing = form === "fields";
   if (!isResponse(response)) {
     throw new TypeError(
       `Cannot send what the handler gave: it is no Response: ${
@@ -110,7 +136,7 @@ export function takeApart(response: Response): Outgoing {
     begin(plain.status, response.statusText);
     const { fields } = plain;
     for (let i = 0; i < fields.length; i += 2) {
-      addField(fields[i + 1], fields[i]);
+      takeField(fields[i + 1], fields[i]);
     }
     outgoing.body = plain.body;
     return outgoing;
@@ -127,7 +153,7 @@ export function takeApart(response: Response): Outgoing {
 /** By what every Response has: its body is a stream then. */
 function takeOutside(response: Response): void {
   // Before the body: Bun forgets the type of a Blob once its stream is made.
-  response.headers.forEach(addField);
+  response.headers.forEach(takeField);
   outgoing.body = usableBody(response);
 }
 
@@ -152,14 +178,14 @@ export function useInside(
   if (bodyInside === undefined) return;
   takeInside = (response) => {
     // Before the body, for there it forgets the type.
-    response.headers.forEach(addField);
+    response.headers.forEach(takeField);
     const body = outgoing.body = bodyInside(response) ?? null;
     if (body === null) {
       outgoing.body = usableBody(response);
     } else if (
       body instanceof Uint8Array && !outgoing.typed && isText(body)
     ) {
-      addField(TEXT_TYPE, "content-type");
+      takeField(TEXT_TYPE, "content-type");
     }
     return true;
   };
@@ -174,6 +200,7 @@ function usableBody(response: Response): ReadableStream<Uint8Array> | null {
 
 /** The first way in that gives what the standard way gives. */
 function findInside(): TakeInside {
+  listing = false;
   const samples: (() => Response)[] = [
     () => new Native("text"),
     () => new Native("", { status: 404 }),
@@ -202,7 +229,7 @@ function findInside(): TakeInside {
         }
         const { lines } = outgoing;
         begin(reference.status, reference.statusText);
-        reference.headers.forEach(addField);
+        reference.headers.forEach(takeField);
         // It is used up, and the next one is not taken for it.
         return sortLines(lines) === sortLines(outgoing.lines) &&
           refuses(take, response);
@@ -264,9 +291,9 @@ function symbolsWithStatic(): TakeInside {
       if (content.consumed !== false) throw new TypeError(UNUSABLE);
       content.consumed = true;
     }
-    for (const [name, value] of inner.headerList) addField(value, name);
+    for (const [name, value] of inner.headerList) takeField(value, name);
     const type = inside[typeKey];
-    if (typeof type === "string") addField(type, "content-type");
+    if (typeof type === "string") takeField(type, "content-type");
     return true;
   };
 }
@@ -294,7 +321,7 @@ function symbolsWithSource(): TakeInside {
       } else return false;
       inside[sent] = true;
     }
-    response.headers.forEach(addField);
+    response.headers.forEach(takeField);
     return true;
   };
 }

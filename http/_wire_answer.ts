@@ -1,11 +1,11 @@
 import { statusOfError } from "./_error_status.ts";
+import type { Fields } from "./_h1_types.ts";
 import type { Outgoing } from "./_response_parts.ts";
 import { takeApart } from "./_response_parts.ts";
 import { takeoverOf } from "./_takeover.ts";
 import { trailersOf } from "./_trailers.ts";
 import type { ServeOptions } from "./types.ts";
 import type { WireExchange } from "./_wire_exchange.ts";
-import { writeWhole } from "./_wire_response.ts";
 import { ResponseStream } from "./_wire_stream.ts";
 
 /** Has the request answered: by the handler, unless there is no room for it. */
@@ -93,7 +93,7 @@ function answerOverload(exchange: WireExchange): void {
       exchange.report(error);
     }
   }
-  answerBare(exchange, 503, "retry-after: 1\r\n");
+  answerBare(exchange, 503, ["retry-after", "1"]);
 }
 
 function answer(exchange: WireExchange, response: Response): void {
@@ -114,7 +114,8 @@ function send(exchange: WireExchange, response: Response): void {
     else response?.body?.cancel(exchange.lost).catch(() => {});
     return;
   }
-  const outgoing = takeApart(response);
+  const { output } = exchange.connection;
+  const outgoing = takeApart(response, output.form);
   if (takeover !== undefined) {
     exchange.connection.beginTakeover(exchange, outgoing, takeover);
     return;
@@ -137,7 +138,7 @@ function send(exchange: WireExchange, response: Response): void {
     return;
   }
   if (body === null || typeof body === "string" || isBytes(body)) {
-    writeWhole(exchange, outgoing, body);
+    output.whole(exchange, outgoing, body);
     exchange.connection.responseOver(exchange);
   } else {
     exchange.stream = new ResponseStream(exchange, outgoing, body);
@@ -181,12 +182,16 @@ export function handlerFailed(exchange: WireExchange, error: unknown): void {
 export function answerBare(
   exchange: WireExchange,
   status: number,
-  lines = "",
+  fields: Fields = [],
 ): void {
   if (exchange.answered) return;
   exchange.stream?.stop(undefined);
   exchange.stream = undefined;
-  writeWhole(exchange, bareResponse(status, lines), null);
+  exchange.connection.output.whole(
+    exchange,
+    bareResponse(status, fields),
+    null,
+  );
   exchange.connection.responseOver(exchange);
 }
 
@@ -213,12 +218,17 @@ function isBytes(value: unknown): value is Uint8Array {
   return value instanceof Uint8Array;
 }
 
-function bareResponse(status: number, lines: string): Outgoing {
+function bareResponse(status: number, fields: Fields): Outgoing {
+  let lines = "";
+  for (let i = 0; i < fields.length; i += 2) {
+    lines += `${fields[i]}: ${fields[i + 1]}\r\n`;
+  }
   return {
     status,
     reason: "",
     body: null,
     lines,
+    fields,
     length: undefined,
     close: false,
     dated: false,

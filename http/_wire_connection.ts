@@ -12,9 +12,10 @@ import { dateLine, encodeHead, statusLine } from "./_h1_writer.ts";
 import { isUnsayableMethod } from "./_request.ts";
 import type { Outgoing } from "./_response_parts.ts";
 import type { Takeover } from "./_takeover.ts";
-import { answerBare, handlerFailed, takeRequest } from "./_wire_answer.ts";
+import { answerBare, takeRequest } from "./_wire_answer.ts";
 import { WireExchange } from "./_wire_exchange.ts";
-import { takeoverHead } from "./_wire_response.ts";
+import type { Carrier, ResponseOutput } from "./_wire_carrier.ts";
+import { h1Output, takeoverHead } from "./_wire_response.ts";
 import type { WireServer } from "./_wire_server.ts";
 import { TakenTransport } from "./_wire_taken.ts";
 
@@ -40,7 +41,7 @@ type Waiting = "request" | "head" | "body" | "answer" | "end" | "nothing";
  * A connection of the wire engine: reads one request after the other, has
  * each answered before the next is looked at, and ends in order.
  */
-export class WireConnection implements TransportEvents {
+export class WireConnection implements Carrier, TransportEvents {
   readonly server: WireServer;
   readonly transport: Transport;
   readonly #reader: RequestReader;
@@ -79,6 +80,10 @@ export class WireConnection implements TransportEvents {
     };
     this.#reader = new RequestReader(events, server.readerLimits);
     this.#deadline = server.now + server.config.timeouts.idle;
+  }
+
+  get output(): ResponseOutput {
+    return h1Output;
   }
 
   // What the transport tells.
@@ -225,11 +230,6 @@ export class WireConnection implements TransportEvents {
   #call(exchange: WireExchange): void {
     this.#called = true;
     takeRequest(exchange);
-  }
-
-  /** The handler gave no response that can be sent. */
-  handlerFailed(exchange: WireExchange, error: unknown): void {
-    handlerFailed(exchange, error);
   }
 
   /** The request, or what comes as one, breaks the rules or a limit. */

@@ -3,7 +3,6 @@ import type { Address } from "../streams/types.ts";
 import type { Connection, TlsInfo } from "../tcp/types.ts";
 import { TcpConnection } from "../tcp/_connection.ts";
 import type { Fields, RequestHead } from "./_h1_types.ts";
-import { fieldLine, statusLine } from "./_h1_writer.ts";
 import { headersOf, makeRequest } from "./_request.ts";
 import type { RequestSource } from "./_request.ts";
 import { canonicalTarget } from "./_request_url.ts";
@@ -13,14 +12,14 @@ import { clientOf } from "./_client_address.ts";
 import { takeoverResponse } from "./_takeover.ts";
 import type { ServerContext } from "./types.ts";
 import type { Home, Member } from "./_exchange.ts";
+import type { Carrier } from "./_wire_carrier.ts";
 import type { WireServer } from "./_wire_server.ts";
-import type { WireConnection } from "./_wire_connection.ts";
 import type { ResponseStream } from "./_wire_stream.ts";
 
 /** One request and its response, as the wire engine knows them. */
 export class WireExchange implements RequestSource {
   readonly engine = "wire";
-  readonly connection: WireConnection;
+  readonly connection: Carrier;
   readonly head: RequestHead;
   readonly origin: string;
   readonly body: RequestBody | undefined;
@@ -42,6 +41,8 @@ export class WireExchange implements RequestSource {
   /** When the handler has had its time; in the server's own. */
   deadline = Infinity;
   stream: ResponseStream | undefined;
+  /** The body of the response goes out in chunks (RFC 9112, 7.1). */
+  chunked = false;
   /** It counts among those that are being answered. */
   admitted = false;
   #settled = false;
@@ -55,7 +56,7 @@ export class WireExchange implements RequestSource {
   #completed: Outcome<void> | undefined;
 
   constructor(
-    connection: WireConnection,
+    connection: Carrier,
     head: RequestHead,
     origin: string,
     body: boolean,
@@ -272,8 +273,9 @@ class WireContext implements ServerContext {
     );
   }
 
-  get protocol(): "http/1.0" | "http/1.1" {
-    return this.#exchange.head.minor === 0 ? "http/1.0" : "http/1.1";
+  get protocol(): "http/1.0" | "http/1.1" | "h2" {
+    const { version, minor } = this.#exchange.head;
+    return version ?? (minor === 0 ? "http/1.0" : "http/1.1");
   }
 
   get receivedAt(): number {
@@ -315,11 +317,7 @@ class WireContext implements ServerContext {
     }
     // RFC 9110, 15.2: never to an HTTP/1.0 client.
     if (exchange.head.minor === 0) return;
-    let text = statusLine(status);
-    for (const [name, value] of new Headers(headers)) {
-      text += fieldLine(name, value);
-    }
-    exchange.connection.writeText(`${text}\r\n`);
+    exchange.connection.output.inform(exchange, status, new Headers(headers));
   }
 
   tunnel(

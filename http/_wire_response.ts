@@ -1,24 +1,96 @@
 import {
+  chunkHead,
+  CRLF,
   dateLine,
+  encodeChunk,
   encodeHead,
   encodeTextMessage,
+  encodeTrailers,
+  fieldLine,
+  LAST_CHUNK,
   statusLine,
 } from "./_h1_writer.ts";
 import type { Outgoing } from "./_response_parts.ts";
+import type { OutgoingTrailers } from "./_trailers.ts";
+import type { ResponseOutput } from "./_wire_carrier.ts";
+import type { WireConnection } from "./_wire_connection.ts";
 import type { WireExchange } from "./_wire_exchange.ts";
 
 const encoder = new TextEncoder();
 
 /** Strings up to this length are measured first and encoded in place. */
 const SHORT_TEXT = 4096;
+/** Chunks up to this size are written together with what frames them. */
+const SMALL_CHUNK = 4096;
+const CHUNKED = "transfer-encoding: chunked\r\n";
+
+/** How a connection of HTTP/1.1 has its responses written. */
+export const h1Output: ResponseOutput = {
+  form: "lines",
+  inform(exchange, status, headers) {
+    let text = statusLine(status);
+    for (const [name, value] of headers) text += fieldLine(name, value);
+    connectionOf(exchange).writeText(`${text}\r\n`);
+  },
+  whole: writeWhole,
+  head(exchange, outgoing, length, trailers) {
+    let framing = "";
+    if (trailers !== undefined) {
+      exchange.chunked = true;
+      framing = `${trailerLine(trailers, outgoing)}${CHUNKED}`;
+    } else if (length !== undefined) {
+      framing = lengthLine(length);
+    } else if (exchange.head.minor === 1) {
+      exchange.chunked = true;
+      framing = CHUNKED;
+    } else {
+      // HTTP/1.0: its end is the end of the connection (RFC 9112, 6.3).
+      outgoing.close = true;
+    }
+    connectionOf(exchange).write(
+      encodeHead(headText(exchange, outgoing, framing)),
+    );
+  },
+  data(exchange, chunk) {
+    const connection = connectionOf(exchange);
+    if (!exchange.chunked) {
+      connection.write(chunk);
+    } else if (chunk.byteLength <= SMALL_CHUNK) {
+      connection.give(encodeChunk(chunk));
+    } else {
+      connection.write(chunkHead(chunk.byteLength));
+      connection.write(chunk);
+      connection.write(CRLF);
+    }
+  },
+  last(exchange, trailers) {
+    if (trailers !== undefined) {
+      connectionOf(exchange).write(encodeTrailers(trailers));
+    } else if (exchange.chunked) connectionOf(exchange).write(LAST_CHUNK);
+  },
+};
+
+/** What carries an exchange of HTTP/1.1. */
+function connectionOf(exchange: WireExchange): WireConnection {
+  return exchange.connection as WireConnection;
+}
+
+/** Tells which trailers come, unless the handler did (RFC 9110, 6.6.2). */
+function trailerLine(
+  { names }: OutgoingTrailers,
+  { lines }: Outgoing,
+): string {
+  const told = lines.startsWith("trailer: ") || lines.includes("\ntrailer: ");
+  return told || names.length === 0 ? "" : `trailer: ${names.join(", ")}\r\n`;
+}
 
 /** The whole head, with the empty line. `framing` is a line or nothing. */
-export function headText(
+function headText(
   exchange: WireExchange,
   outgoing: Outgoing,
   framing: string,
 ): string {
-  const persists = exchange.connection.decidePersistence(exchange, outgoing);
+  const persists = connectionOf(exchange).decidePersistence(exchange, outgoing);
   let text = statusLine(outgoing.status, outgoing.reason) + outgoing.lines;
   if (!outgoing.dated) text += dateLine();
   text += framing;
@@ -42,7 +114,7 @@ export function takeoverHead(outgoing: Outgoing): string {
   return `${statusLine(status, reason)}${lines}${date}${connection}\r\n`;
 }
 
-export function lengthLine(length: number | string): string {
+function lengthLine(length: number | string): string {
   return `content-length: ${length}\r\n`;
 }
 
@@ -83,12 +155,12 @@ function isLow(code: number): boolean {
 }
 
 /** A response whose body is known, in as few pieces as it takes. */
-export function writeWhole(
+function writeWhole(
   exchange: WireExchange,
   outgoing: Outgoing,
   body: string | Uint8Array | null,
 ): void {
-  const { connection } = exchange;
+  const connection = connectionOf(exchange);
   const { status } = outgoing;
   exchange.answered = true;
   if (isBodiless(exchange, status)) {

@@ -1,21 +1,10 @@
 import { SizeLimitError } from "../streams/errors.ts";
-import {
-  chunkHead,
-  CRLF,
-  encodeChunk,
-  encodeHead,
-  encodeTrailers,
-  LAST_CHUNK,
-} from "./_h1_writer.ts";
+import type { Fields } from "./_h1_types.ts";
 import { concat } from "./_request_body.ts";
+import { addField } from "./_response_parts.ts";
 import type { Outgoing } from "./_response_parts.ts";
-import {
-  headText,
-  isBodiless,
-  isLength,
-  lengthLine,
-  writeWhole,
-} from "./_wire_response.ts";
+import { handlerFailed } from "./_wire_answer.ts";
+import { isBodiless, isLength } from "./_wire_response.ts";
 import { hidesType, isText, TEXT_TYPE } from "./_text_type.ts";
 import type { OutgoingTrailers } from "./_trailers.ts";
 import type { WireExchange } from "./_wire_exchange.ts";
@@ -27,9 +16,6 @@ import type { WireExchange } from "./_wire_exchange.ts";
 const HOPS = 12;
 /** Bytes, in more than one chunk, that wait for that at most. */
 const HELD = 256 * 1024;
-const CHUNKED = "transfer-encoding: chunked\r\n";
-/** Chunks up to this size are written together with what frames them. */
-const SMALL = 4096;
 
 /**
  * Bytes and chunks sent in one go: a source that never waits must not keep
@@ -59,7 +45,6 @@ export class ResponseStream {
   #chunks: Uint8Array[] = [];
   #size = 0;
   #committed = false;
-  #chunked = false;
   #waiting = false;
   #over = false;
   #goBytes = 0;
@@ -84,8 +69,9 @@ export class ResponseStream {
     if (isBodiless(this.#exchange, this.#outgoing.status)) {
       this.#over = true;
       this.#cancel(undefined);
-      writeWhole(this.#exchange, this.#outgoing, null);
-      this.#exchange.connection.responseOver(this.#exchange);
+      const { connection } = this.#exchange;
+      connection.output.whole(this.#exchange, this.#outgoing, null);
+      connection.responseOver(this.#exchange);
       return;
     }
     this.#read();
@@ -175,21 +161,11 @@ export class ResponseStream {
       return;
     }
     if (this.#size > 0) this.#addType(concat(chunks), false);
-    let framing = "";
-    if (this.#trailers !== undefined) {
-      this.#chunked = true;
-      framing = `${trailerLine(this.#trailers, outgoing)}${CHUNKED}`;
-    } else if (this.#declared !== undefined) {
-      framing = lengthLine(this.#declared);
-    } else if (exchange.head.minor === 1) {
-      this.#chunked = true;
-      framing = CHUNKED;
-    } else {
-      // HTTP/1.0: its end is the end of the connection (RFC 9112, 6.3).
-      outgoing.close = true;
-    }
-    exchange.connection.write(
-      encodeHead(headText(exchange, outgoing, framing)),
+    exchange.connection.output.head(
+      exchange,
+      outgoing,
+      this.#declared,
+      this.#trailers,
     );
     this.#chunks = [];
     for (const chunk of chunks) this.#write(chunk);
@@ -198,20 +174,12 @@ export class ResponseStream {
   #addType(bytes: Uint8Array, whole: boolean): void {
     const outgoing = this.#outgoing;
     if (!hidesType || outgoing.typed || !isText(bytes, whole)) return;
-    outgoing.lines += `content-type: ${TEXT_TYPE}\r\n`;
+    const { form } = this.#exchange.connection.output;
+    addField(outgoing, { name: "content-type", value: TEXT_TYPE }, form);
   }
 
   #write(chunk: Uint8Array): void {
-    const { connection } = this.#exchange;
-    if (!this.#chunked) {
-      connection.write(chunk);
-    } else if (chunk.byteLength <= SMALL) {
-      connection.give(encodeChunk(chunk));
-    } else {
-      connection.write(chunkHead(chunk.byteLength));
-      connection.write(chunk);
-      connection.write(CRLF);
-    }
+    this.#exchange.connection.output.data(this.#exchange, chunk);
   }
 
   #finish(): void {
@@ -225,7 +193,7 @@ export class ResponseStream {
       this.#committed = true;
       const whole = concat(this.#chunks);
       if (whole.byteLength > 0) this.#addType(whole, true);
-      writeWhole(exchange, this.#outgoing, whole);
+      exchange.connection.output.whole(exchange, this.#outgoing, whole);
     } else if (this.#declared !== undefined && this.#size < this.#declared) {
       this.#fail(
         new TypeError(
@@ -236,13 +204,18 @@ export class ResponseStream {
     } else if (this.#trailers !== undefined) {
       this.#trailers.fields.then((fields) => {
         if (this.#over) return;
-        exchange.connection.write(encodeTrailers(fields));
-        this.#end();
+        this.#last(fields);
       }).catch(this.#onError);
       return;
-    } else if (this.#chunked) {
-      exchange.connection.write(LAST_CHUNK);
+    } else {
+      this.#last(undefined);
+      return;
     }
+    this.#end();
+  }
+
+  #last(trailers: Fields | undefined): void {
+    this.#exchange.connection.output.last(this.#exchange, trailers);
     this.#end();
   }
 
@@ -262,7 +235,7 @@ export class ResponseStream {
     this.#cancel(error);
     this.#exchange.stream = undefined;
     if (this.#committed) this.#exchange.connection.abort(this.#exchange, error);
-    else this.#exchange.connection.handlerFailed(this.#exchange, error);
+    else handlerFailed(this.#exchange, error);
   }
 
   /** The client has taken what it had been sent. */
@@ -282,13 +255,4 @@ export class ResponseStream {
   #cancel(reason: unknown): void {
     this.#reader.cancel(reason).catch(() => {});
   }
-}
-
-/** Tells which trailers come, unless the handler did (RFC 9110, 6.6.2). */
-function trailerLine(
-  { names }: OutgoingTrailers,
-  { lines }: Outgoing,
-): string {
-  const told = lines.startsWith("trailer: ") || lines.includes("\ntrailer: ");
-  return told || names.length === 0 ? "" : `trailer: ${names.join(", ")}\r\n`;
 }

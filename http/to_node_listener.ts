@@ -2,6 +2,7 @@ import type { MaybePromise } from "../streams/types.ts";
 import { trustOf } from "./_client_address.ts";
 import { NodeExchange } from "./_node_message.ts";
 import type { NodeRequest, NodeResponse } from "./_node_message.ts";
+import type { Fields } from "./_h1_types.ts";
 import { takeApart } from "./_response_parts.ts";
 import type { OutgoingBody } from "./_response_parts.ts";
 import { takeoverOf } from "./_takeover.ts";
@@ -131,8 +132,11 @@ async function send(exchange: NodeExchange, response: Response): Promise<void> {
       "Cannot send trailers: a listener of node:http does not, use serve()",
     );
   }
-  const { status, reason, lines, body, length, close } = takeApart(response);
-  for (const [name, values] of grouped(lines)) {
+  const { status, reason, fields, body, length, close } = takeApart(
+    response,
+    "fields",
+  );
+  for (const [name, values] of grouped(fields)) {
     outgoing.setHeader(name, values.length === 1 ? values[0] : values);
   }
   if (close) outgoing.setHeader("connection", "close");
@@ -162,18 +166,15 @@ function sizeOf(body: OutgoingBody): number | undefined {
   return body instanceof Uint8Array ? body.byteLength : undefined;
 }
 
-/** Names and their values, in order, of lines that were checked. */
-function grouped(lines: string): Map<string, string[]> {
-  const fields = new Map<string, string[]>();
-  for (const line of lines.split("\r\n")) {
-    const colon = line.indexOf(": ");
-    if (colon === -1) continue;
-    const name = line.slice(0, colon);
-    const values = fields.get(name);
-    if (values === undefined) fields.set(name, [line.slice(colon + 2)]);
-    else values.push(line.slice(colon + 2));
+/** Names and their values, in order. */
+function grouped(fields: Fields): Map<string, string[]> {
+  const byName = new Map<string, string[]>();
+  for (let i = 0; i < fields.length; i += 2) {
+    const values = byName.get(fields[i]);
+    if (values === undefined) byName.set(fields[i], [fields[i + 1]]);
+    else values.push(fields[i + 1]);
   }
-  return fields;
+  return byName;
 }
 
 /** Writes a body as fast as the client takes it, and not faster. */
