@@ -1,20 +1,19 @@
 import { NetError, SizeLimitError, TimeoutError } from "../streams/errors.ts";
 import { IncomingContent } from "./_client_content.ts";
 import type { ContentOwner } from "./_client_content.ts";
-import type { RequestBody } from "./_client_body.ts";
-import type { H1Connection } from "./_client_connection.ts";
+import { CallRecord } from "./_client_answer.ts";
+import type {
+  CallQueue,
+  Carrier,
+  CarrierSource,
+  Plan,
+} from "./_client_carrier.ts";
 import { keepCookies } from "./_client_jar.ts";
 import { codingsOf, decode } from "./_client_decode.ts";
 import type { Settled } from "./_client_options.ts";
-import type { Host, Pool, Route } from "./_client_pool.ts";
 import { asResponse, LightResponse } from "./_client_response.ts";
-import type {
-  Answer,
-  ClientResponse,
-  ClientTimings,
-} from "./_client_response.ts";
+import type { ClientResponse } from "./_client_response.ts";
 import type { Deadline } from "./_client_timers.ts";
-import type { Target } from "./_client_url.ts";
 import type { Fields, ResponseHead } from "./_h1_types.ts";
 import { FetchError, StatusError } from "./errors.ts";
 
@@ -22,19 +21,6 @@ import { FetchError, StatusError } from "./errors.ts";
 const DRAIN_LIMIT = 64 * 1024;
 /** And how long for. */
 const DRAIN_TIME = 1000;
-
-/** One request as it goes out; a redirect makes another. */
-export interface Plan {
-  readonly method: string;
-  readonly target: Target;
-  readonly fields: Fields;
-  readonly body: RequestBody | undefined;
-  /** Request line and fields, but for framing and the empty line. */
-  readonly head: string;
-  /** Whether the connection is not to be used again. */
-  readonly close: boolean;
-  readonly route: Route;
-}
 
 /** Makes the plan that follows a redirect; throws when it cannot. */
 export type Follow = (
@@ -45,7 +31,7 @@ export type Follow = (
 
 /** What a call is made with. */
 export interface CallInit {
-  pool: Pool;
+  source: CarrierSource;
   plan: Plan;
   settled: Settled;
   signal: AbortSignal | undefined;
@@ -72,26 +58,22 @@ const registry = new FinalizationRegistry<Call>((call) => call.forget());
  * the pool, goes over a connection (over another one when that was dead),
  * follows redirects and keeps the time.
  */
-export class Call implements ContentOwner, Answer {
-  plan: Plan;
+export class Call extends CallRecord implements ContentOwner {
   readonly settled: Settled;
   // Links of the queue in which it waits.
   previous: Call | undefined;
   next: Call | undefined;
-  waiting: Host | undefined;
+  waiting: CallQueue | undefined;
   /** Whether a byte of an answer has come. */
   answered = false;
   /** Whether the head of the answer has come. */
   headed = false;
-  readonly redirects: string[] = [];
 
-  readonly #pool: Pool;
+  readonly #source: CarrierSource;
   readonly #signal: AbortSignal | undefined;
   readonly #follow: Follow;
-  readonly #given: Request | undefined;
   #promise: Settle | undefined;
-  #connection: H1Connection | undefined;
-  #over = false;
+  #connection: Carrier | undefined;
   #replayed = false;
   #content: IncomingContent | undefined;
   #response: LightResponse | undefined;
@@ -104,22 +86,13 @@ export class Call implements ContentOwner, Answer {
   #onAbort: (() => void) | undefined;
   #phaseTimer: Deadline | undefined;
   #total: Deadline | undefined;
-  #trailers: Fields | undefined;
-  #failure: unknown;
-  #ends: (() => void)[] | undefined;
-  readonly #start = performance.now();
-  #connected = 0;
-  #headAt = 0;
-  #endAt: number | undefined;
-  #reused = false;
 
   constructor(init: CallInit) {
+    super(init.plan, init.given);
     this.#signal = init.signal;
     this.#follow = init.follow;
-    this.#given = init.given;
     this.#promise = init.promise;
-    this.#pool = init.pool;
-    this.plan = init.plan;
+    this.#source = init.source;
     this.settled = init.settled;
   }
 
@@ -136,7 +109,7 @@ export class Call implements ContentOwner, Answer {
       signal.addEventListener("abort", this.#onAbort);
     }
     if (total !== undefined) {
-      this.#total = this.#pool.deadlines.set(total, () => {
+      this.#total = this.#source.deadlines.set(total, () => {
         this.#expire("total", total);
       });
     }
@@ -146,7 +119,7 @@ export class Call implements ContentOwner, Answer {
   #acquire(fresh: boolean): void {
     this.answered = false;
     this.headed = false;
-    this.#pool.host(this.plan.route).acquire(this, fresh);
+    this.#source.acquire(this, fresh);
   }
 
   // Told by the pool.
@@ -163,12 +136,12 @@ export class Call implements ContentOwner, Answer {
   }
 
   /** It has a connection. */
-  run(connection: H1Connection): void {
+  run(connection: Carrier): void {
     this.#disarm();
     this.#connection = connection;
-    this.#connected = performance.now();
+    this.connected = performance.now();
     connection.start(this);
-    this.#reused = connection.reused;
+    this.reused = connection.reused;
   }
 
   /** There will be no connection. */
@@ -184,7 +157,7 @@ export class Call implements ContentOwner, Answer {
   /** The request is with the transport, its body too. */
   onSent(): void {
     const { response } = this.settled.timeouts;
-    if (this.#over || this.headed) return;
+    if (this.over || this.headed) return;
     this.#disarm();
     if (response !== undefined) this.#limit("response", response);
   }
@@ -201,7 +174,7 @@ export class Call implements ContentOwner, Answer {
 
   onHead(head: ResponseHead): void {
     this.headed = true;
-    this.#headAt = performance.now();
+    this.headAt = performance.now();
     this.#disarm();
     const { fields, status, framing } = head;
     const { cookies } = this.settled;
@@ -270,7 +243,7 @@ export class Call implements ContentOwner, Answer {
     if (this.settled.throwOnStatus && (status < 200 || status > 299)) {
       reject(
         new StatusError(
-          `Cannot use the answer to ${this.#what}: its status is ${status}`,
+          `Cannot use the answer to ${this.what}: its status is ${status}`,
           asResponse(response),
         ),
       );
@@ -315,8 +288,8 @@ export class Call implements ContentOwner, Answer {
     this.#paused = false;
     this.#connection = undefined;
     this.#response = undefined;
-    this.#trailers = trailers;
-    this.#endAt = performance.now();
+    this.lastFields = trailers;
+    this.endAt = performance.now();
     this.#disarm();
     const afterwards = this.#afterwards;
     if (afterwards !== undefined) {
@@ -333,7 +306,7 @@ export class Call implements ContentOwner, Answer {
     const connection = this.#connection;
     this.#connection = undefined;
     this.#disarm();
-    if (this.#over) return;
+    if (this.over) return;
     const afterwards = this.#afterwards;
     if (afterwards !== undefined) {
       this.#afterwards = undefined;
@@ -375,7 +348,7 @@ export class Call implements ContentOwner, Answer {
 
   cancelContent(reason: unknown): void {
     const connection = this.#connection;
-    if (this.#over || connection === undefined) return;
+    if (this.over || connection === undefined) return;
     this.#discard();
     if (!this.#drainable) connection.destroy(reason);
     else this.#drain();
@@ -395,7 +368,7 @@ export class Call implements ContentOwner, Answer {
     try {
       const plan = this.#follow(this, head, location);
       follow = () => {
-        if (this.#over) return;
+        if (this.over) return;
         this.redirects.push(this.plan.target.href);
         this.plan = plan;
         this.#replayed = false;
@@ -433,7 +406,7 @@ export class Call implements ContentOwner, Answer {
   #drain(): void {
     const connection = this.#connection;
     this.#disarm();
-    this.#phaseTimer = this.#pool.deadlines.set(DRAIN_TIME, () => {
+    this.#phaseTimer = this.#source.deadlines.set(DRAIN_TIME, () => {
       if (this.#connection === connection) this.#giveUpBody();
     });
   }
@@ -461,7 +434,7 @@ export class Call implements ContentOwner, Answer {
   // Time.
 
   #limit(phase: string, ms: number): void {
-    this.#phaseTimer = this.#pool.deadlines.set(
+    this.#phaseTimer = this.#source.deadlines.set(
       ms,
       () => this.#expire(phase, ms),
     );
@@ -470,7 +443,7 @@ export class Call implements ContentOwner, Answer {
   /** The time between two pieces begins anew. */
   #touch(): void {
     const { idle } = this.settled.timeouts;
-    if (idle === undefined || this.#paused || this.#over) return;
+    if (idle === undefined || this.#paused || this.over) return;
     this.#disarm();
     this.#limit("idle", idle);
   }
@@ -509,8 +482,8 @@ export class Call implements ContentOwner, Answer {
 
   /** It failed: for who waits for the response, or who reads its body. */
   #settle(error: unknown, now: boolean): void {
-    if (this.#over) return;
-    this.#failure = error;
+    if (this.over) return;
+    this.failure = error;
     this.#finish();
     // Nothing when the response is there already.
     this.#promise?.reject(error);
@@ -519,67 +492,21 @@ export class Call implements ContentOwner, Answer {
   }
 
   #finish(): void {
-    if (this.#over) return;
-    this.#over = true;
+    if (this.over) return;
+    this.over = true;
     if (!this.#discarding) this.#disarm();
     this.#total?.cancel();
     if (this.#onAbort !== undefined) {
       this.#signal!.removeEventListener("abort", this.#onAbort);
     }
-    const ends = this.#ends;
-    this.#ends = undefined;
-    if (ends !== undefined) { for (const end of ends) end(); }
+    this.tellEnd();
   }
 
   #wrap(error: NetError): FetchError {
     return new FetchError(
-      `Cannot fetch ${this.#what}: ${error.message}`,
+      `Cannot fetch ${this.what}: ${error.message}`,
       error,
       error.phase ?? (this.headed ? "body" : "response"),
     );
-  }
-
-  /** Method and URL for messages; a query may hold secrets. */
-  get #what(): string {
-    const { href } = this.plan.target;
-    const query = href.indexOf("?");
-    return `${this.plan.method} ${query === -1 ? href : href.slice(0, query)}`;
-  }
-
-  // What the response tells of it.
-
-  get href(): string {
-    return this.plan.target.href;
-  }
-
-  get timings(): ClientTimings {
-    return {
-      start: this.#start,
-      connected: this.#connected,
-      reused: this.#reused,
-      response: this.#headAt,
-      end: this.#endAt,
-    };
-  }
-
-  makeRequest(): Request {
-    const given = this.#given;
-    if (given !== undefined && this.redirects.length === 0) return given;
-    const { method, target, fields } = this.plan;
-    const headers = new Headers();
-    for (let i = 0; i < fields.length; i += 2) {
-      headers.append(fields[i], fields[i + 1]);
-    }
-    return new Request(target.href, { method, headers });
-  }
-
-  async trailers(): Promise<Fields | undefined> {
-    if (!this.#over) {
-      await new Promise<void>((resolve) => {
-        (this.#ends ??= []).push(resolve);
-      });
-    }
-    if (this.#failure !== undefined) throw this.#failure;
-    return this.#trailers;
   }
 }

@@ -1,6 +1,7 @@
 import { ClosedError, NetError } from "../streams/errors.ts";
 import type { Transport } from "../tcp/_transport.ts";
 import type { Call } from "./_client_call.ts";
+import type { Carrier } from "./_client_carrier.ts";
 import { pieces } from "./_client_body.ts";
 import type { Puller } from "./_client_body.ts";
 import type { Host } from "./_client_pool.ts";
@@ -33,7 +34,7 @@ const encoder = new TextEncoder();
 const scratch = new Uint8Array(TOGETHER);
 
 /** A connection to a server: one request at a time goes over it. */
-export class H1Connection {
+export class H1Connection implements Carrier {
   readonly #host: Host;
   readonly #transport: Transport;
   readonly #reader: ResponseReader;

@@ -2,7 +2,8 @@ import { NetError } from "../streams/errors.ts";
 import type { TlsClientOptions } from "../tcp/types.ts";
 import type { RequestBody } from "./_client_body.ts";
 import { checkLength } from "./_client_body.ts";
-import type { Call, Plan } from "./_client_call.ts";
+import type { Call } from "./_client_call.ts";
+import type { Plan } from "./_client_carrier.ts";
 import {
   isForwarded,
   keyOfWay,

@@ -7,6 +7,8 @@ import type { TlsClientOptions, Wiretap } from "../tcp/types.ts";
 import { Deadlines } from "./_client_timers.ts";
 import { H1Connection } from "./_client_connection.ts";
 import type { Call } from "./_client_call.ts";
+import type { CallQueue, CarrierSource } from "./_client_carrier.ts";
+import type { ClientStats, HostStats } from "./_client_stats.ts";
 
 /** Where the connections of a host go to. */
 export interface Route {
@@ -31,13 +33,6 @@ export interface PoolLimits {
   readonly idleTimeout: number;
 }
 
-/** Counters of a host. */
-export interface HostStats {
-  readonly open: number;
-  readonly idle: number;
-  readonly queued: number;
-}
-
 /** A connection being made, on behalf of whoever waits. */
 interface Dial {
   /** Who gives up with it. */
@@ -46,7 +41,7 @@ interface Dial {
 }
 
 /** All connections of a client. */
-export class Pool {
+export class Pool implements CarrierSource {
   readonly limits: PoolLimits;
   readonly wiretap: Wiretap | undefined;
   readonly deadlines: Deadlines = new Deadlines();
@@ -67,14 +62,14 @@ export class Pool {
     return this.#closed;
   }
 
-  /** The connections to one place. */
-  host(route: Route): Host {
+  acquire(call: Call, fresh: boolean): void {
+    const { route } = call.plan;
     let host = this.#hosts.get(route.key);
     if (host === undefined) {
       host = new Host(this, route);
       this.#hosts.set(route.key, host);
     }
-    return host;
+    host.acquire(call, fresh);
   }
 
   /** Makes room for one more, at the cost of an idle one elsewhere. */
@@ -133,7 +128,6 @@ export class Pool {
     this.#settleIdle();
   }
 
-  /** Resolves once nothing is open and nobody waits. */
   idle(): Promise<void> {
     return new Promise((resolve) => {
       this.#onIdle.push(resolve);
@@ -146,12 +140,7 @@ export class Pool {
     for (const resolve of this.#onIdle.splice(0)) resolve();
   }
 
-  stats(): {
-    open: number;
-    idle: number;
-    queued: number;
-    hosts: Record<string, HostStats>;
-  } {
+  stats(): ClientStats {
     const hosts: Record<string, HostStats> = {};
     let idle = 0;
     for (const host of this.#hosts.values()) {
@@ -177,7 +166,7 @@ export class Pool {
 }
 
 /** The connections to one place, and who waits for one. */
-export class Host {
+export class Host implements CallQueue {
   readonly pool: Pool;
   readonly route: Route;
   readonly #idle: H1Connection[] = [];

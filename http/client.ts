@@ -1,7 +1,9 @@
-import { bodyOf, onceBody, wholeBody } from "./_client_body.ts";
-import type { ClientBody, Puller, RequestBody } from "./_client_body.ts";
+import type { RequestBody } from "./_client_body.ts";
 import { Call } from "./_client_call.ts";
-import type { Plan, Settle } from "./_client_call.ts";
+import type { Settle } from "./_client_call.ts";
+import type { CarrierSource, Plan } from "./_client_carrier.ts";
+import { bodyFrom, toRequest } from "./_client_draft.ts";
+import type { Draft } from "./_client_draft.ts";
 import {
   authorization,
   checkInit,
@@ -13,6 +15,8 @@ import {
   settle,
 } from "./_client_options.ts";
 import type { GivenFields, Settled } from "./_client_options.ts";
+import { PendingResponse } from "./_client_promise.ts";
+import type { ResponsePromise } from "./_client_promise.ts";
 import { inheritJar, jarOf } from "./_client_jar.ts";
 import {
   fieldText,
@@ -27,17 +31,13 @@ import { Pool } from "./_client_pool.ts";
 import { markReplayable } from "./_client_replay.ts";
 import type { Route } from "./_client_pool.ts";
 import type { ClientResponse } from "./_client_response.ts";
+import type { ClientStats } from "./_client_stats.ts";
 import type {
   ClientInit,
   ClientMiddleware,
   ClientOptions,
 } from "./_client_types.ts";
-import {
-  addQuery,
-  encodeQuery,
-  resolveTarget,
-  targetOf,
-} from "./_client_url.ts";
+import { addQuery, resolveTarget, targetOf } from "./_client_url.ts";
 import type { Target } from "./_client_url.ts";
 import { StatusError } from "./errors.ts";
 import type { Fields } from "./_h1_types.ts";
@@ -53,86 +53,13 @@ export type {
   ClientTimeouts,
   PoolOptions,
 } from "./_client_types.ts";
+export type { ResponsePromise } from "./_client_promise.ts";
+export type { ClientStats } from "./_client_stats.ts";
 export type { QueryInit, QueryStyle } from "./_client_url.ts";
 
 const CLOSE_TIMEOUT = 15_000;
 /** Longest delay a timer takes; past it runtimes fire at once. */
 const MAX_DELAY = 2 ** 31 - 1;
-
-/** The promise of a response, and of its body in whatever form. */
-export interface ResponsePromise extends Promise<ClientResponse> {
-  /** The body as text. */
-  text(): Promise<string>;
-  /** The body, parsed as JSON. */
-  json<T = unknown>(): Promise<T>;
-  /** The body as bytes. */
-  bytes(): Promise<Uint8Array<ArrayBuffer>>;
-  /** The body as an ArrayBuffer. */
-  arrayBuffer(): Promise<ArrayBuffer>;
-  /** The body as a Blob. */
-  blob(): Promise<Blob>;
-  /** The body as a form. */
-  formData(): Promise<FormData>;
-}
-
-class PendingResponse extends Promise<ClientResponse>
-  implements ResponsePromise {
-  static {
-    // So that `await` takes it as it is, and `then` gives a plain promise.
-    Object.defineProperty(this.prototype, "constructor", { value: Promise });
-  }
-
-  text(): Promise<string> {
-    return this.then((response) => response.text());
-  }
-
-  json<T>(): Promise<T> {
-    return this.then((response) => response.json() as Promise<T>);
-  }
-
-  bytes(): Promise<Uint8Array<ArrayBuffer>> {
-    return this.then((response) => response.bytes());
-  }
-
-  arrayBuffer(): Promise<ArrayBuffer> {
-    return this.then((response) => response.arrayBuffer());
-  }
-
-  blob(): Promise<Blob> {
-    return this.then((response) => response.blob());
-  }
-
-  formData(): Promise<FormData> {
-    return this.then((response) => response.formData());
-  }
-}
-
-/** Counters of a client's pool. */
-export interface ClientStats {
-  /** Connections that there are, those being made included. */
-  readonly open: number;
-  /** Connections that nobody uses. */
-  readonly idle: number;
-  /** Requests that wait for a connection. */
-  readonly queued: number;
-  /** The same for each origin. */
-  readonly hosts: Record<
-    string,
-    { readonly open: number; readonly idle: number; readonly queued: number }
-  >;
-}
-
-/** One request, before it is a plan. */
-interface Draft {
-  method: string;
-  target: Target;
-  given: GivenFields;
-  body: RequestBody | undefined | Promise<RequestBody | undefined>;
-  settled: Settled;
-  signal: AbortSignal | undefined;
-  /** The `Request` that the caller gave, if it was one. */
-  request: Request | undefined;
-}
 
 /**
  * An HTTP client with its own pool of connections: the same on Deno, Bun and
@@ -155,7 +82,7 @@ interface Draft {
  * ```
  */
 export class Client implements AsyncDisposable {
-  readonly #pool: Pool;
+  readonly #source: CarrierSource;
   readonly #options: ClientOptions;
   readonly #settled: Settled;
   readonly #given: GivenFields;
@@ -171,7 +98,7 @@ export class Client implements AsyncDisposable {
     this.#options = { ...options, use: [...options.use ?? []] };
     this.#settled = settle(options);
     this.#given = withAuth(givenFields(options.headers), options);
-    this.#pool = new Pool({
+    this.#source = new Pool({
       perHost: pool?.perHost ?? 16,
       total: pool?.total ?? 1024,
       queue: pool?.queue ?? 65_536,
@@ -239,7 +166,7 @@ export class Client implements AsyncDisposable {
 
   /** Counters of the pool. */
   stats(): ClientStats {
-    return this.#pool.stats();
+    return this.#source.stats();
   }
 
   /**
@@ -253,16 +180,16 @@ export class Client implements AsyncDisposable {
         `Cannot close the client: timeout must be 0 or more: ${timeout}`,
       );
     }
-    this.#pool.close();
+    this.#source.close();
     let timer: ReturnType<typeof setTimeout> | undefined;
     await Promise.race([
-      this.#pool.idle(),
+      this.#source.idle(),
       new Promise<void>((resolve) => {
         if (timeout <= MAX_DELAY) timer = setTimeout(resolve, timeout);
       }),
     ]);
     clearTimeout(timer);
-    this.#pool.destroy();
+    this.#source.destroy();
   }
 
   /** `close()`. */
@@ -286,7 +213,7 @@ export class Client implements AsyncDisposable {
       route,
     };
     new Call({
-      pool: this.#pool,
+      source: this.#source,
       plan,
       settled: this.#settled,
       signal: undefined,
@@ -366,7 +293,7 @@ export class Client implements AsyncDisposable {
       localAddress: this.#options.localAddress,
     });
     new Call({
-      pool: this.#pool,
+      source: this.#source,
       plan,
       settled: draft.settled,
       signal: draft.signal,
@@ -451,94 +378,4 @@ function over(given: GivenFields, under: GivenFields): GivenFields {
     length: given.length,
     close: given.close || under.close,
   };
-}
-
-function bodyFrom(
-  init: ClientInit | undefined,
-  request: Request | undefined,
-): RequestBody | undefined | Promise<RequestBody | undefined> {
-  if (init?.json !== undefined) {
-    const text = JSON.stringify(init.json);
-    if (text === undefined) {
-      throw new TypeError("Cannot send a body: json is no JSON value");
-    }
-    return wholeBody(text, "application/json");
-  }
-  if (init?.form !== undefined) {
-    return wholeBody(
-      encodeQuery(init.form, init.queryStyle ?? "repeat"),
-      "application/x-www-form-urlencoded;charset=UTF-8",
-    );
-  }
-  if (init?.body !== undefined) {
-    return init.body === null ? undefined : bodyOf(init.body as ClientBody);
-  }
-  if (request === undefined) return undefined;
-  if (request.bodyUsed) {
-    throw new TypeError("Cannot fetch: the body of the Request was read");
-  }
-  return request.body === null ? undefined : peek(request.body);
-}
-
-/**
- * The body of a `Request`. Most were made of text or bytes: then it comes in
- * one piece, and is sent with its length, and again if need be.
- */
-async function peek(
-  stream: ReadableStream<Uint8Array>,
-): Promise<RequestBody> {
-  const reader = stream.getReader();
-  const first = await reader.read();
-  if (first.done) return wholeBody(new Uint8Array(0), undefined);
-  const second = reader.read();
-  second.catch(() => {});
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const soon = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), 0);
-  });
-  const ended = await Promise.race([second, soon]);
-  clearTimeout(timer);
-  if (ended?.done) return wholeBody(first.value, undefined);
-  const ahead = [Promise.resolve(first), second];
-  return onceBody(() => ({
-    next: async () => {
-      const { done, value } = await (ahead.shift() ?? reader.read());
-      return done ? undefined : value;
-    },
-    cancel: (reason) => void reader.cancel(reason).catch(() => {}),
-  }));
-}
-
-/** What middleware sees of a draft. */
-function toRequest(draft: Draft, body: RequestBody | undefined): Request {
-  const { method, target, given, settled, signal } = draft;
-  const headers = new Headers();
-  const { fields } = given;
-  for (let i = 0; i < fields.length; i += 2) {
-    headers.append(fields[i], fields[i + 1]);
-  }
-  if (body?.type !== undefined && !headers.has("content-type")) {
-    headers.set("content-type", body.type);
-  }
-  return new Request(target.href, {
-    method,
-    headers,
-    body: (body?.whole ?? (body && viewOf(body))) as BodyInit | undefined,
-    signal,
-    redirect: settled.redirect,
-    duplex: "half",
-  } as RequestInit);
-}
-
-/** A body as a stream; unless somebody reads it, nothing is opened. */
-function viewOf(body: RequestBody): ReadableStream<Uint8Array> {
-  let puller: Puller | undefined;
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      const piece = await (puller ??= body.open()).next();
-      if (piece === undefined) controller.close();
-      else controller.enqueue(piece);
-    },
-    cancel: (reason) => puller?.cancel(reason),
-  }, { highWaterMark: 0 });
 }

@@ -1,0 +1,75 @@
+import type { Plan } from "./_client_carrier.ts";
+import type { Answer, ClientTimings } from "./_client_response.ts";
+import type { Fields } from "./_h1_types.ts";
+
+/** What a call writes down for its response to tell. */
+export abstract class CallRecord implements Answer {
+  plan: Plan;
+  readonly redirects: string[] = [];
+  /** Nothing more happens to it. */
+  protected over = false;
+  protected failure: unknown;
+  protected connected = 0;
+  protected headAt = 0;
+  protected endAt: number | undefined;
+  protected reused = false;
+  protected lastFields: Fields | undefined;
+  readonly #start = performance.now();
+  /** The `Request` the caller gave, if it was one. */
+  readonly #given: Request | undefined;
+  #ends: (() => void)[] | undefined;
+
+  constructor(plan: Plan, given: Request | undefined) {
+    this.plan = plan;
+    this.#given = given;
+  }
+
+  get href(): string {
+    return this.plan.target.href;
+  }
+
+  /** Method and URL for messages; a query may hold secrets. */
+  protected get what(): string {
+    const { href } = this.plan.target;
+    const query = href.indexOf("?");
+    return `${this.plan.method} ${query === -1 ? href : href.slice(0, query)}`;
+  }
+
+  get timings(): ClientTimings {
+    return {
+      start: this.#start,
+      connected: this.connected,
+      reused: this.reused,
+      response: this.headAt,
+      end: this.endAt,
+    };
+  }
+
+  makeRequest(): Request {
+    const given = this.#given;
+    if (given !== undefined && this.redirects.length === 0) return given;
+    const { method, target, fields } = this.plan;
+    const headers = new Headers();
+    for (let i = 0; i < fields.length; i += 2) {
+      headers.append(fields[i], fields[i + 1]);
+    }
+    return new Request(target.href, { method, headers });
+  }
+
+  async trailers(): Promise<Fields | undefined> {
+    if (!this.over) {
+      await new Promise<void>((resolve) => {
+        (this.#ends ??= []).push(resolve);
+      });
+    }
+    if (this.failure !== undefined) throw this.failure;
+    return this.lastFields;
+  }
+
+  /** Whoever waits for the trailers may go on. */
+  protected tellEnd(): void {
+    const ends = this.#ends;
+    this.#ends = undefined;
+    if (ends !== undefined) { for (const end of ends) end(); }
+  }
+}
