@@ -1,3 +1,4 @@
+import { NetError } from "../streams/errors.ts";
 import type { Source } from "../streams/types.ts";
 import { showText } from "./_h1_error.ts";
 
@@ -258,4 +259,14 @@ export function checkLength(given: string, length: number): void {
       }`,
     );
   }
+}
+
+/** What a call fails with when its body does. */
+export function sourceError(error: unknown): NetError {
+  return new NetError(
+    `Cannot send the body: its source failed: ${
+      error instanceof Error ? error.message : String(error)
+    }`,
+    { code: "ERR_BODY", phase: "request", cause: error },
+  );
 }

@@ -302,6 +302,13 @@ export class Call extends CallRecord implements ContentOwner {
     this.#content?.end();
   }
 
+  /** It broke for another reason than the network's. */
+  onBreak(error: unknown): void {
+    this.#connection = undefined;
+    this.#afterwards = undefined;
+    this.#settle(error, false);
+  }
+
   onFail(error: NetError): void {
     const connection = this.#connection;
     this.#connection = undefined;

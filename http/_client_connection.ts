@@ -2,7 +2,7 @@ import { ClosedError, NetError } from "../streams/errors.ts";
 import type { Transport } from "../tcp/_transport.ts";
 import type { Call } from "./_client_call.ts";
 import type { Carrier } from "./_client_carrier.ts";
-import { pieces } from "./_client_body.ts";
+import { pieces, sourceError } from "./_client_body.ts";
 import type { Puller } from "./_client_body.ts";
 import type { Host } from "./_client_pool.ts";
 import type { Deadline } from "./_client_timers.ts";
@@ -319,14 +319,5 @@ function readError(error: unknown): NetError {
       error instanceof Error ? error.message : error
     }`,
     { code: "ERR_INTERNAL", phase: "response", cause: error },
-  );
-}
-
-function sourceError(error: unknown): NetError {
-  return new NetError(
-    `Cannot send the body: its source failed: ${
-      error instanceof Error ? error.message : String(error)
-    }`,
-    { code: "ERR_BODY", phase: "request", cause: error },
   );
 }

@@ -37,6 +37,7 @@ const OPTIONS = new Set([
   "localAddress",
   "use",
   "wiretap",
+  "transport",
 ]);
 const POOL = new Set(["perHost", "total", "queue", "idleTimeout"]);
 const TIMEOUTS = new Set([
@@ -191,6 +192,7 @@ export function checkOptions(options: ClientOptions): void {
     checkAmount(pool.idleTimeout, "pool.idleTimeout");
   }
   checkFunction(options.wiretap, "wiretap", "make a client");
+  checkFunction(options.transport, "transport", "make a client");
   for (const layer of options.use ?? []) {
     if (typeof layer !== "function") {
       throw new TypeError("Cannot make a client: use takes functions");

@@ -27,12 +27,14 @@ export class Deadline {
 class DeadlineList {
   readonly #delay: number;
   readonly #onEmpty: () => void;
+  readonly #keepAlive: boolean;
   #first: Deadline | undefined;
   #last: Deadline | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(delay: number, onEmpty: () => void) {
+  constructor(delay: number, keepAlive: boolean, onEmpty: () => void) {
     this.#delay = delay;
+    this.#keepAlive = keepAlive;
     this.#onEmpty = onEmpty;
   }
 
@@ -44,6 +46,7 @@ class DeadlineList {
     else this.#last.next = deadline;
     this.#last = deadline;
     if (this.#timer === undefined) this.#arm(this.#delay);
+    else if (this.#keepAlive) this.#timer.ref();
     return deadline;
   }
 
@@ -54,6 +57,7 @@ class DeadlineList {
     if (next === undefined) this.#last = previous;
     else next.previous = previous;
     deadline.list = deadline.previous = deadline.next = undefined;
+    if (this.#keepAlive && this.#first === undefined) this.#timer?.unref();
   }
 
   /** Drops the timer. */
@@ -65,7 +69,7 @@ class DeadlineList {
   #arm(delay: number): void {
     // What waits has a socket that keeps the process alive, if it should be.
     this.#timer = setTimeout(() => this.#expire(), Math.max(1, delay));
-    this.#timer.unref();
+    if (!this.#keepAlive) this.#timer.unref();
   }
 
   #expire(): void {
@@ -89,13 +93,23 @@ class DeadlineList {
  */
 export class Deadlines {
   readonly #lists = new Map<number, DeadlineList>();
+  readonly #keepAlive: boolean;
+
+  /** With `keepAlive` the process lives while there are any. */
+  constructor(options: { keepAlive?: boolean } = {}) {
+    this.#keepAlive = options.keepAlive ?? false;
+  }
 
   /** Calls back in `delay` ms; `undefined` when that is never. */
   set(delay: number, fire: () => void): Deadline | undefined {
     if (delay > MAX_DELAY) return undefined;
     let list = this.#lists.get(delay);
     if (list === undefined) {
-      list = new DeadlineList(delay, () => this.#lists.delete(delay));
+      list = new DeadlineList(
+        delay,
+        this.#keepAlive,
+        () => this.#lists.delete(delay),
+      );
       this.#lists.set(delay, list);
     }
     return list.add(fire);

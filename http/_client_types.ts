@@ -3,6 +3,7 @@ import type { ProxyOptions } from "../tcp/_proxy.ts";
 import type { TlsClientOptions, Wiretap } from "../tcp/types.ts";
 import type { ClientBody } from "./_client_body.ts";
 import type { ClientResponse } from "./_client_response.ts";
+import type { ClientTransport } from "./_client_transport.ts";
 import type { CookieJar } from "./cookie_jar.ts";
 import type { QueryInit, QueryStyle } from "./_client_url.ts";
 
@@ -152,4 +153,17 @@ export interface ClientOptions extends ClientSettings {
   use?: readonly ClientMiddleware[];
   /** Told of all that goes through the connections, inside of TLS. */
   wiretap?: Wiretap;
+  /**
+   * Stands in for the network, for tests: `fake(routes)`, `server.fetch` of an
+   * HttpServer, `app.fetch` of Hono, or any function from a `Request` to a
+   * `Response`. Redirects, cookies, decoding, middleware, limits and the
+   * timeouts `response`, `idle` and `total` are the client's as ever; what is
+   * about connections has no meaning: `pool`, `proxy`, `unix`, `lookup`, `tls`,
+   * `localAddress`, `wiretap` and the other timeouts.
+   *
+   * A `NetError` that it rejects with counts as a failure of the network and
+   * becomes the `cause` of a `FetchError`; any other error goes to the caller
+   * as it is.
+   */
+  transport?: ClientTransport;
 }

@@ -242,9 +242,9 @@ export abstract class NativeServer implements HttpServer {
     return this.lifetime.closed;
   }
 
-  fetch(request: Request): Promise<Response> {
-    return fetchDirect(this, this.config, request);
-  }
+  /** Needs no `this`: it can be handed on. */
+  readonly fetch = (request: Request): Promise<Response> =>
+    fetchDirect(this, this.config, request);
 
   close(options?: { timeout?: number }): Promise<void> {
     return this.lifetime.close(options);

@@ -32,6 +32,7 @@ import { markReplayable } from "./_client_replay.ts";
 import type { Route } from "./_client_pool.ts";
 import type { ClientResponse } from "./_client_response.ts";
 import type { ClientStats } from "./_client_stats.ts";
+import { TransportSource } from "./_client_transport.ts";
 import type {
   ClientInit,
   ClientMiddleware,
@@ -55,6 +56,7 @@ export type {
 } from "./_client_types.ts";
 export type { ResponsePromise } from "./_client_promise.ts";
 export type { ClientStats } from "./_client_stats.ts";
+export type { ClientTransport, TransportInit } from "./_client_transport.ts";
 export type { QueryInit, QueryStyle } from "./_client_url.ts";
 
 const CLOSE_TIMEOUT = 15_000;
@@ -89,6 +91,8 @@ export class Client implements AsyncDisposable {
   readonly #usual: Fields;
   readonly #usualText: string;
   readonly #fast: boolean;
+  /** Whether there are no connections, and no proxies on the way. */
+  readonly #direct: boolean;
   readonly #routes = new Map<string, Route>();
 
   /** Nothing is opened before the first request. */
@@ -96,21 +100,25 @@ export class Client implements AsyncDisposable {
     checkOptions(options);
     const { pool } = options;
     this.#options = { ...options, use: [...options.use ?? []] };
+    const { transport } = options;
+    this.#direct = transport !== undefined;
     this.#settled = settle(options);
     this.#given = withAuth(givenFields(options.headers), options);
-    this.#source = new Pool({
-      perHost: pool?.perHost ?? 16,
-      total: pool?.total ?? 1024,
-      queue: pool?.queue ?? 65_536,
-      idleTimeout: pool?.idleTimeout ?? 30_000,
-    }, options.wiretap);
+    this.#source = transport !== undefined
+      ? new TransportSource(transport)
+      : new Pool({
+        perHost: pool?.perHost ?? 16,
+        total: pool?.total ?? 1024,
+        queue: pool?.queue ?? 65_536,
+        idleTimeout: pool?.idleTimeout ?? 30_000,
+      }, options.wiretap);
     const { fields, close, host, length } = this.#given;
     this.#usual = overlay(fields, usualFields(this.#settled.decompress));
     this.#usualText = fieldText(this.#usual);
     this.#fast = !close && host === undefined && length === undefined &&
       !hasField(fields, "range") && options.base === undefined &&
       options.query === undefined && this.#options.use!.length === 0 &&
-      this.#settled.cookies === undefined;
+      this.#settled.cookies === undefined && !this.#direct;
   }
 
   /** Sends a request; resolves with the head of the response. */
@@ -287,15 +295,19 @@ export class Client implements AsyncDisposable {
   }
 
   #call(draft: Draft, promise: Settle): void {
+    const settled = this.#direct
+      ? { ...draft.settled, proxies: undefined }
+      : draft.settled;
     const plan = makePlan({
       ...draft,
+      settled,
       body: draft.body as RequestBody | undefined,
       localAddress: this.#options.localAddress,
     });
     new Call({
       source: this.#source,
       plan,
-      settled: draft.settled,
+      settled,
       signal: draft.signal,
       follow: followRedirect,
       given: draft.request,

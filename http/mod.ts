@@ -32,6 +32,13 @@ export type {
   EventStreamOptions,
   ServerSentEvent,
 } from "./event_stream.ts";
+export { fake } from "./fake.ts";
+export type {
+  FakeAnswer,
+  FakeHandler,
+  FakeRoutes,
+  FakeTransport,
+} from "./fake.ts";
 export * from "./fetch.ts";
 export { file } from "./file.ts";
 export type { FileOptions } from "./file.ts";

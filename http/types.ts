@@ -192,6 +192,9 @@ export interface ServeOptions {
 export interface HttpServer extends Server {
   /** `http://host:port/`, reachable from this machine. */
   readonly url: string;
-  /** Runs the handler without a socket. */
+  /**
+   * Runs the handler without a socket; as `transport` of a `Client`, too. It
+   * needs no `this`.
+   */
   fetch(request: Request): Promise<Response>;
 }
