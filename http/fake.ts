@@ -125,5 +125,7 @@ function responseOf(answer: FakeAnswer, route: string): Response {
   if (answer === undefined) {
     throw new TypeError(`Cannot fetch: the route gave no answer: ${route}`);
   }
-  return Response.json(answer);
+  return new Response(JSON.stringify(answer), {
+    headers: { "content-type": "application/json" },
+  });
 }

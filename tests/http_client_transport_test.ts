@@ -1,5 +1,5 @@
 import { describe, test } from "node:test";
-import { gzipSync } from "node:zlib";
+import zlib from "node:zlib";
 import {
   assert,
   assertEquals,
@@ -16,6 +16,10 @@ import { NetError } from "../streams/errors.ts";
 import type { ClientOptions, ClientTransport } from "../http/mod.ts";
 
 const URL_ = "http://a.test/";
+
+function gzipSync(text: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(zlib.gzipSync(text));
+}
 
 /** Runs a test with a client over a transport. */
 async function withTransport(
