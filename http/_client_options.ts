@@ -23,7 +23,7 @@ const SETTINGS = [
   ...["headers", "query", "queryStyle", "auth", "base", "timeout"],
   ...["redirect", "maxRedirects", "maxResponseSize", "decompress"],
   ...["throwOnStatus", "unix", "tls", "lookup", "proxy", "noProxy"],
-  "cookies",
+  ...["cookies", "retry"],
 ];
 const INIT = new Set([
   ...SETTINGS,
@@ -47,7 +47,7 @@ const STYLES = new Set(["repeat", "brackets", "indices", "comma"]);
 const REDIRECTS = new Set(["follow", "error", "manual"]);
 
 /** Refuses what nothing here honours, rather than ignore it. */
-function checkKnown(
+export function checkKnown(
   options: object,
   known: ReadonlySet<string>,
   what: string,

@@ -5,6 +5,7 @@ import type { ClientBody } from "./_client_body.ts";
 import type { ClientResponse } from "./_client_response.ts";
 import type { ClientTransport } from "./_client_transport.ts";
 import type { CookieJar } from "./cookie_jar.ts";
+import type { RetryOptions } from "./retry.ts";
 import type { QueryInit, QueryStyle } from "./_client_url.ts";
 
 /** Milliseconds for each phase of a request. */
@@ -85,6 +86,15 @@ export interface ClientSettings {
    * has. Requests count as from the same site. @default {false}
    */
   cookies?: CookieJar | false;
+  /**
+   * Sends a request again that failed, around all middleware and by the rules
+   * of the middleware `retry`: up to two times (`true`), up to so many times
+   * (a number), or as its options say. `true` for a request is what its client
+   * does, if that retries. A `timeout` is for each attempt. All requests share
+   * the budget of the client, but those with options that have a `budget`
+   * share that with the requests given the same object. @default {false}
+   */
+  retry?: boolean | number | RetryOptions;
 }
 
 /** What can be said of one request: fetch's own options and more. */

@@ -1,32 +1,8 @@
-const MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec";
-const IMF =
-  /^[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d:\d\d:\d\d) GMT$/;
-const RFC850 =
-  /^[A-Z][a-z]{5,8}, (\d\d)-([A-Z][a-z]{2})-(\d\d) (\d\d:\d\d:\d\d) GMT$/;
-const ASCTIME =
-  /^[A-Z][a-z]{2} ([A-Z][a-z]{2}) ([ \d]\d) (\d\d:\d\d:\d\d) (\d{4})$/;
+import { parseHttpDate } from "./_http_date.ts";
 
 /** An HTTP-date in any of its three forms (RFC 9110 §5.6.7), in ms. */
 export function parseDate(text: string | null): number | undefined {
-  if (text === null) return undefined;
-  let day: string, month: string, year: string, time: string;
-  let found = IMF.exec(text);
-  if (found !== null) [, day, month, year, time] = found;
-  else if ((found = RFC850.exec(text)) !== null) {
-    [, day, month, year, time] = found;
-    // A year that seems over 50 years ahead is of the last century.
-    const now = new Date().getUTCFullYear();
-    let full = now - now % 100 + Number(year);
-    if (full > now + 50) full -= 100;
-    year = String(full);
-  } else if ((found = ASCTIME.exec(text)) !== null) {
-    [, month, day, time, year] = found;
-  } else return undefined;
-  const at = MONTHS.indexOf(month);
-  if (at === -1 || at % 3 !== 0) return undefined;
-  const [hours, minutes, seconds] = time.split(":").map(Number);
-  if (hours > 23 || minutes > 59 || seconds > 60) return undefined;
-  return Date.UTC(Number(year), at / 3, Number(day), hours, minutes, seconds);
+  return text === null ? undefined : parseHttpDate(text);
 }
 
 /** Whether a list of entity tags (or `*`) holds a strong tag. */

@@ -29,6 +29,7 @@ import {
 } from "./_client_plan.ts";
 import { Pool } from "./_client_pool.ts";
 import { markReplayable } from "./_client_replay.ts";
+import { Retries } from "./_client_retry.ts";
 import type { Route } from "./_client_pool.ts";
 import type { ClientResponse } from "./_client_response.ts";
 import type { ClientStats } from "./_client_stats.ts";
@@ -90,6 +91,7 @@ export class Client implements AsyncDisposable {
   readonly #given: GivenFields;
   readonly #usual: Fields;
   readonly #usualText: string;
+  readonly #retries: Retries;
   readonly #fast: boolean;
   /** Whether there are no connections, and no proxies on the way. */
   readonly #direct: boolean;
@@ -101,6 +103,7 @@ export class Client implements AsyncDisposable {
     const { pool } = options;
     this.#options = { ...options, use: [...options.use ?? []] };
     const { transport } = options;
+    this.#retries = new Retries(options.retry);
     this.#direct = transport !== undefined;
     this.#settled = settle(options);
     this.#given = withAuth(givenFields(options.headers), options);
@@ -118,7 +121,8 @@ export class Client implements AsyncDisposable {
     this.#fast = !close && host === undefined && length === undefined &&
       !hasField(fields, "range") && options.base === undefined &&
       options.query === undefined && this.#options.use!.length === 0 &&
-      this.#settled.cookies === undefined && !this.#direct;
+      this.#settled.cookies === undefined && !this.#direct &&
+      this.#retries.layer(undefined) === undefined;
   }
 
   /** Sends a request; resolves with the head of the response. */
@@ -280,7 +284,9 @@ export class Client implements AsyncDisposable {
   }
 
   #start(draft: Draft, init: ClientInit | undefined, promise: Settle): void {
-    const use = this.#options.use!;
+    const retry = this.#retries.layer(init?.retry);
+    const layers = this.#options.use!;
+    const use = retry === undefined ? layers : [retry, ...layers];
     if (use.length > 0) {
       this.#through(use, draft, init).then(promise.resolve, promise.reject);
       return;
