@@ -32,6 +32,13 @@ export type {
   EventStreamOptions,
   ServerSentEvent,
 } from "./event_stream.ts";
+export { events } from "./events.ts";
+export type {
+  EventsOptions,
+  EventsReconnectInfo,
+  EventsReconnectOptions,
+  ReceivedEvent,
+} from "./events.ts";
 export { fake } from "./fake.ts";
 export type {
   FakeAnswer,
@@ -63,6 +70,7 @@ export type {
 export type {
   Address,
   Bytes,
+  Clock,
   CloseInfo,
   Duplex,
   MaybePromise,
