@@ -72,7 +72,24 @@ const CODINGS = [["br", ".br"], ["zstd", ".zst"], ["gzip", ".gz"]] as const;
 export function codingsFor(
   accept: string | null,
 ): (readonly [coding: string, end: string])[] {
-  if (accept === null) return [];
+  const { codings } = acceptedOf(accept, CODINGS.map(([name]) => name));
+  return codings.map((name) => CODINGS.find(([coding]) => coding === name)!);
+}
+
+/** What a client says of codings (RFC 9110, 12.5.3). */
+export interface Accepted {
+  /** Those of the offered that it takes better than none, the best first. */
+  readonly codings: readonly string[];
+  /** Whether it takes what is not encoded. */
+  readonly identity: boolean;
+}
+
+/** Among codings that it takes equally, the order offered decides. */
+export function acceptedOf(
+  accept: string | null,
+  offered: readonly string[],
+): Accepted {
+  if (accept === null) return { codings: [], identity: true };
   const weights = new Map<string, number>();
   for (const item of accept.toLowerCase().split(",")) {
     const [name, ...parameters] = item.split(";").map((part) => part.trim());
@@ -89,7 +106,10 @@ export function codingsFor(
   const weightOf = (name: string) => weights.get(name) ?? weights.get("*") ?? 0;
   // Without a word of it, identity is acceptable, but asked for by nobody.
   const identity = weights.get("identity") ?? 0;
-  return CODINGS
-    .filter(([name]) => weightOf(name) > 0 && weightOf(name) >= identity)
-    .sort(([one], [other]) => weightOf(other) - weightOf(one));
+  return {
+    codings: offered
+      .filter((name) => weightOf(name) > 0 && weightOf(name) >= identity)
+      .sort((one, other) => weightOf(other) - weightOf(one)),
+    identity: (weights.get("identity") ?? weights.get("*") ?? 1) > 0,
+  };
 }

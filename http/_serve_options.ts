@@ -7,6 +7,7 @@ import {
 import type { Address } from "../streams/types.ts";
 import type { TlsServerOptions, Wiretap } from "../tcp/types.ts";
 import { trustOf } from "./_client_address.ts";
+import { compressing, compressOf } from "./_compress.ts";
 import type { Trust } from "./_client_address.ts";
 import type { Handler, ServeOptions } from "./types.ts";
 
@@ -78,6 +79,7 @@ const KNOWN = new Set([
   "onOverload",
   "protocols",
   "trustProxy",
+  "compress",
   "wiretap",
 ]);
 
@@ -148,7 +150,10 @@ export function resolveOptions(
     protocols: protocolsOf(options),
     limits: amounts("limits", options.limits, LIMITS, given),
     timeouts: timesOf(amounts("timeouts", options.timeouts, TIMEOUTS, given)),
-    handler: functionOf(handler),
+    handler: compressing(
+      functionOf(handler),
+      compressOf(options.compress, WHAT),
+    ),
     onListen: options.onListen?.bind(options),
     onError: options.onError?.bind(options),
     onExpect: options.onExpect?.bind(options),

@@ -13,6 +13,8 @@
 export * from "./client.ts";
 export { compose } from "./compose.ts";
 export type { Middleware, Next } from "./compose.ts";
+export { compress } from "./compress.ts";
+export type { CompressOptions } from "./compress.ts";
 export { CookieJar } from "./cookie_jar.ts";
 export type {
   CookieAccess,

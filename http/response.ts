@@ -271,9 +271,44 @@ export function takePlain(response: Response): PlainResponse | undefined {
   return own.plain;
 }
 
+/**
+ * What a light response is made of, to look at; `undefined` for every other,
+ * and for one that is sent.
+ */
+export function plainOf(response: Response): PlainResponse | undefined {
+  const own = (response as unknown as Partial<LightResponse>)[state];
+  return own === undefined || own.sent ? undefined : own.plain;
+}
+
+/** A light response of these very parts, which are not checked any more. */
+function lightOf(plain: PlainResponse, statusText: string): Response {
+  const response = Object.create(LightResponse.prototype) as LightResponse;
+  response[state] = { plain, statusText, sent: false, real: undefined };
+  return response as unknown as Response;
+}
+
 /** Whether making the runtime's own class is what costs most: on Node. */
 const heavy = typeof (globalThis as { Deno?: unknown }).Deno === "undefined" &&
   typeof (globalThis as { Bun?: unknown }).Bun === "undefined";
+
+/** A response of parts that are known to be right; fields are flat. */
+export function makeResponse(
+  { status, fields, body }: {
+    status: number;
+    fields: readonly string[];
+    body: string | Uint8Array | ReadableStream<Uint8Array> | null;
+  },
+  statusText: string,
+): Response {
+  if (heavy && !(body instanceof ReadableStream)) {
+    return lightOf({ status, fields, body }, statusText);
+  }
+  const headers = new Headers();
+  for (let i = 0; i < fields.length; i += 2) {
+    headers.append(fields[i], fields[i + 1]);
+  }
+  return new Native(body as BodyInit | null, { status, statusText, headers });
+}
 
 /**
  * The response class to use in handlers: the runtime's own on Deno and Bun,

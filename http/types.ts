@@ -6,6 +6,7 @@ import type {
   TlsServerOptions,
   Wiretap,
 } from "../tcp/types.ts";
+import type { CompressOptions } from "./compress.ts";
 
 /**
  * What is known of a request besides the `Request`. What a native engine
@@ -148,6 +149,13 @@ export interface ServeOptions {
     /** For the handler to answer; 503 past it. @default {Infinity} */
     handler?: number;
   };
+  /**
+   * Compresses responses, as `compress` does (which see, also for what this
+   * tells an attacker): `true` with its defaults.
+   *
+   * @default {false}
+   */
+  compress?: boolean | CompressOptions;
   /** Told the address as soon as it listens. */
   onListen?(address: Address): void;
   /**

@@ -461,7 +461,7 @@ for (const engine of engines) {
 test("serve() refuses what it does not know or cannot honour", async () => {
   const handler = () => new Response();
   const bad: [object, string][] = [
-    [{ compress: true }, "compress"],
+    [{ compress: 1 }, "compress"],
     [{ trustProxy: -1 }, "trustProxy"],
     [{ trustProxy: 1.5 }, "trustProxy"],
     [{ trustProxy: "loopback" }, "trustProxy"],
