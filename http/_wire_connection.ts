@@ -1,20 +1,25 @@
-import {
-  ClosedError,
-  SizeLimitError,
-  TimeoutError,
-} from "../streams/errors.ts";
+import { ClosedError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Transport, TransportEvents } from "../tcp/_transport.ts";
 import { Writer } from "../tcp/_writer.ts";
 import { H1Error, RequestReader } from "./_h1_reader.ts";
 import type { Fields, H1Events, RequestHead } from "./_h1_types.ts";
-import { dateLine, encodeHead, statusLine } from "./_h1_writer.ts";
-import { isUnsayableMethod } from "./_request.ts";
+import { encodeHead } from "./_h1_writer.ts";
 import type { Outgoing } from "./_response_parts.ts";
 import type { Takeover } from "./_takeover.ts";
 import { answerBare, takeRequest } from "./_wire_answer.ts";
 import { WireExchange } from "./_wire_exchange.ts";
 import type { Carrier, ResponseOutput } from "./_wire_carrier.ts";
+import {
+  bodyTooLong,
+  checkTakeover,
+  deafClient,
+  hasBody,
+  longBody,
+  originOf,
+  refusal,
+  slowBody,
+} from "./_wire_checks.ts";
 import { h1Output, takeoverHead } from "./_wire_response.ts";
 import type { WireServer } from "./_wire_server.ts";
 import { TakenTransport } from "./_wire_taken.ts";
@@ -35,7 +40,14 @@ const MAX_LINGER = 1024 * 1024;
 const CONTINUE = encodeHead("HTTP/1.1 100 Continue\r\n\r\n");
 
 /** What the deadline of a connection is for. */
-type Waiting = "request" | "head" | "body" | "answer" | "end" | "nothing";
+type Waiting =
+  | "request"
+  | "head"
+  | "body"
+  | "answer"
+  | "room"
+  | "end"
+  | "nothing";
 
 /**
  * A connection of the wire engine: reads one request after the other, has
@@ -50,6 +62,8 @@ export class WireConnection implements Carrier, TransportEvents {
   #exchange: WireExchange | undefined;
   /** Its handler is to be called once all that came at once is read. */
   #called = true;
+  /** All are answered, but the client does not read: no more are looked at. */
+  #held = false;
   /** The response begun says that it is the last one. */
   #last = false;
   /** Nothing is read any more but the peer's end. */
@@ -122,8 +136,9 @@ export class WireConnection implements Carrier, TransportEvents {
     } catch (error) {
       this.#refuse(error);
     }
-    if (this.#exchange === undefined) this.#leave();
-    else if (this.#waiting === "nothing") {
+    if (this.#exchange === undefined) {
+      if (!this.#held) this.#leave();
+    } else if (this.#waiting === "nothing") {
       // Half a connection is not kept for ever for a handler's sake.
       this.#waiting = "answer";
       this.#deadline = this.server.after(this.server.config.timeouts.idle);
@@ -132,7 +147,11 @@ export class WireConnection implements Carrier, TransportEvents {
 
   drain(): void {
     this.#writer.drained();
-    if (!this.full) this.#exchange?.stream?.drained();
+    if (!this.full) {
+      if (this.#waiting === "room") this.#stopWaiting();
+      this.#exchange?.stream?.drained();
+      if (this.#held) this.#goOn();
+    }
     if (this.#writer.idle) this.#flushed();
   }
 
@@ -153,29 +172,12 @@ export class WireConnection implements Carrier, TransportEvents {
   // What the reader tells.
 
   #onHead(head: RequestHead): void {
-    const { server } = this;
-    const origin = server.origins.of(head.host);
-    if (origin === undefined) {
-      throw new H1Error(400, "Cannot take a request: its Host is no host");
-    }
-    if (isUnsayableMethod(head.method)) {
-      throw new H1Error(
-        501,
-        "Cannot take a request: its method is in lower case",
-      );
-    }
-    const { framing, method } = head;
-    const length = framing.kind === "length" ? framing.length : 0;
-    if (length > server.config.limits.body) {
-      throw new H1Error(413, "Cannot take a body: it is too long");
-    }
-    const body = (framing.kind === "chunked" || length > 0) &&
-      method !== "GET" && method !== "HEAD";
-    this.#exchange = new WireExchange(this, head, origin, body);
+    const origin = originOf(this.server, head);
+    this.#exchange = new WireExchange(this, head, origin, hasBody(head));
     this.#called = false;
     this.#stopWaiting();
     // What follows is for the tunnel.
-    if (method === "CONNECT") this.#exchange.arrive(undefined);
+    if (head.method === "CONNECT") this.#exchange.arrive(undefined);
   }
 
   #onBody(chunk: Uint8Array): void {
@@ -184,7 +186,7 @@ export class WireConnection implements Carrier, TransportEvents {
     exchange.received += chunk.byteLength;
     const { body } = exchange;
     if (exchange.received > this.server.config.limits.body) {
-      throw new H1Error(413, "Cannot take a body: it is too long");
+      throw bodyTooLong();
     }
     if (body === undefined || body.discarded) {
       this.#checkDiscarded(exchange);
@@ -238,10 +240,7 @@ export class WireConnection implements Carrier, TransportEvents {
     const status = error instanceof H1Error ? error.status : 500;
     const exchange = this.#exchange;
     const reason = status === 413
-      ? new SizeLimitError(
-        `Cannot take a body: more than ${this.server.config.limits.body} bytes`,
-        { limit: this.server.config.limits.body, phase: "body" },
-      )
+      ? longBody(this.server.config.limits.body)
       : error;
     this.#refuseWith(exchange, status, reason);
     if (!(error instanceof H1Error)) throw error;
@@ -254,13 +253,7 @@ export class WireConnection implements Carrier, TransportEvents {
   ): void {
     this.#last = true;
     if (exchange === undefined) {
-      this.write(
-        encodeHead(
-          `${
-            statusLine(status)
-          }${dateLine()}content-length: 0\r\nconnection: close\r\n\r\n`,
-        ),
-      );
+      this.give(refusal(status));
       this.#leave();
       return;
     }
@@ -335,7 +328,16 @@ export class WireConnection implements Carrier, TransportEvents {
     this.#waiting = "request";
     this.#deadline = this.server.after(this.server.config.timeouts.idle);
     this.#unsent = this.#writer.buffered;
-    if (!this.#reader.stopped) return;
+    if (this.full) {
+      // Who does not read the answers need not ask on.
+      this.#held = true;
+      this.#reader.stop();
+    } else if (this.#reader.stopped) this.#goOn();
+  }
+
+  /** On to the requests that have come meanwhile. */
+  #goOn(): void {
+    this.#held = false;
     this.#backlog = 0;
     this.makeRoom();
     try {
@@ -347,7 +349,7 @@ export class WireConnection implements Carrier, TransportEvents {
     if (exchange !== undefined && !this.#called) {
       this.#awaitBody(exchange);
       this.#call(exchange);
-    } else if (exchange === undefined && !this.#leaving) {
+    } else if (exchange === undefined && !this.#leaving && !this.#held) {
       if (this.#peerEnded) this.#leave();
       else if (this.#reader.phase === "head") {
         this.#waiting = "head";
@@ -472,12 +474,7 @@ export class WireConnection implements Carrier, TransportEvents {
     outgoing: Outgoing,
     takeover: Takeover,
   ): void {
-    const { head } = exchange;
-    if (outgoing.status < 200 ? head.upgrade === undefined : head.minor === 0) {
-      throw new TypeError(
-        `Cannot take the connection over: the request did not ask for it: ${head.method}`,
-      );
-    }
+    checkTakeover(exchange.head, outgoing);
     exchange.answered = true;
     this.writeText(takeoverHead(outgoing));
     this.#takeover = { takeover, exchange };
@@ -552,6 +549,11 @@ export class WireConnection implements Carrier, TransportEvents {
         if (this.#over) return;
       }
     }
+    if (exchange?.stream?.waiting && this.#waiting === "nothing") {
+      this.#waiting = "room";
+      this.#deadline = this.server.after(this.server.config.timeouts.idle);
+      this.#unsent = this.#writer.buffered;
+    }
     if (now >= this.#deadline) this.#expire(exchange);
   }
 
@@ -560,14 +562,16 @@ export class WireConnection implements Carrier, TransportEvents {
     this.#stopWaiting();
     switch (waiting) {
       case "request":
+      case "room":
       case "end": {
+        const { idle } = this.server.config.timeouts;
         // As long as the client takes something it is not idle.
         const unsent = this.#writer.buffered;
         if (unsent > 0 && unsent < this.#unsent) {
           this.#unsent = unsent;
           this.#waiting = waiting;
-          this.#deadline = this.server.after(this.server.config.timeouts.idle);
-        } else this.transport.destroy();
+          this.#deadline = this.server.after(idle);
+        } else this.destroy(deafClient(idle));
         break;
       }
       case "answer":
@@ -585,10 +589,7 @@ export class WireConnection implements Carrier, TransportEvents {
         this.#refuseWith(
           exchange,
           408,
-          new TimeoutError(
-            `Cannot read the body: nothing came for ${body} ms`,
-            { phase: "body" },
-          ),
+          slowBody(body),
         );
       }
     }

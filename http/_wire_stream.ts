@@ -238,6 +238,11 @@ export class ResponseStream {
     else handlerFailed(this.#exchange, error);
   }
 
+  /** Whether it waits for the client to take what it was sent. */
+  get waiting(): boolean {
+    return this.#waiting;
+  }
+
   /** The client has taken what it had been sent. */
   drained(): void {
     if (!this.#waiting) return;

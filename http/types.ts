@@ -144,7 +144,12 @@ export interface ServeOptions {
      * @default {60000}
      */
     body?: number;
-    /** Between two requests on a connection. @default {75000} */
+    /**
+     * Between two requests on a connection, and for a client to take anything
+     * of the response that waits for it.
+     *
+     * @default {75000}
+     */
     idle?: number;
     /** For the handler to answer; 503 past it. @default {Infinity} */
     handler?: number;

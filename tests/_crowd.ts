@@ -119,6 +119,22 @@ export class Crowd {
     return statuses;
   }
 
+  /** All of them half-close: they have asked for all they want. */
+  end(): void {
+    for (const { socket } of this.#members) socket.end();
+  }
+
+  /** Those that were deaf read; gives the number of bytes until their end. */
+  async drain(): Promise<number> {
+    let size = 0;
+    for (const { socket } of this.#members) {
+      socket.on("data", (chunk: Uint8Array) => size += chunk.length);
+      socket.resume();
+    }
+    await this.untilOver();
+    return size;
+  }
+
   /** Answers of all of them so far. */
   get answers(): number {
     return this.#members.reduce((sum, { answers }) => sum + answers, 0);

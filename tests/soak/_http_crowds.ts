@@ -97,43 +97,42 @@ const slowly = {
   endless: { first: ask("/endless"), deaf: true, status: 0 },
 };
 
-export type Slowly = keyof typeof slowly;
-export const SLOWLY = Object.keys(slowly) as Slowly[];
-
 /** Slow clients, which others are not to notice and which are to be cut. */
 export async function slowloris(
-  kind: Slowly,
-  many: { slow: number; timeout: number },
+  kinds: readonly (keyof typeof slowly)[],
+  many: { slow: number; timeouts: object },
 ): Promise<void> {
-  const { timeout } = many;
-  const { first, deaf, status } = slowly[kind];
-  await withPeers({
-    timeouts: { header: timeout, body: timeout, idle: timeout },
-  }, async (server, clients) => {
-    await server.do("peak");
+  await withPeers({ timeouts: many.timeouts }, async (server, clients) => {
+    const exchange = () => clients.do("meet", 10, ask("/"));
+    await exchange();
     const before = await server.do<Memory>("memory");
-    const slow = await clients.do<number>("open", many.slow, first, deaf);
-    const busy = await clients.do<number>("open", 10);
+    await server.do("peak");
+    const crowds = [];
+    for (const kind of kinds) {
+      const { first, deaf } = slowly[kind];
+      const at = await clients.do<number>("open", many.slow, first, deaf);
+      crowds.push({ at, ...slowly[kind] });
+    }
     const start = performance.now();
-    await clients.do("exchange", busy, ask("/"), 10);
-    const took = (performance.now() - start) / 10;
-    await clients.do("leave", busy);
+    for (let i = 0; i < 5; i++) await exchange();
+    const took = (performance.now() - start) / 5;
     await untilConnections(server, 0);
-    if (!deaf) {
-      assertEquals(await clients.do("untilOver", slow), {
-        [status]: many.slow,
-      });
+    for (const { at, deaf, status } of crowds) {
+      if (!deaf) {
+        assertEquals(await clients.do("untilOver", at), {
+          [status]: many.slow,
+        });
+      }
+      await clients.do("leave", at);
     }
     const peak = await server.do<number>("peak");
-    await clients.do("leave", slow);
     // And all is well again.
-    const last = await clients.do<number>("open", 10);
-    await clients.do("exchange", last, ask("/"), 1);
+    await exchange();
     const after = await server.do<Memory>("memory");
     tell("slowloris", {
-      kind,
+      kinds,
       ...many,
-      msAnAnswer: Number(took.toFixed(1)),
+      msForTen: Number(took.toFixed(1)),
       peakMiB: Math.round((peak - before.rss) / MIB),
       heapAfterMiB: Number(((after.heap - before.heap) / MIB).toFixed(1)),
     });
@@ -187,7 +186,7 @@ export async function fleeting(
     const round = async (times: number) => {
       for (let i = 0; i < times; i += 100) {
         const request = requests[(i / 100) % requests.length];
-        const crowd = await clients.do<number>("open", 100, request);
+        const crowd = await clients.do<number>("open", 100, request, true);
         await clients.do("leave", crowd, true);
       }
       if (engine === "wire") await untilConnections(server, 0);
@@ -195,7 +194,16 @@ export async function fleeting(
     await round(many.times / 2);
     const before = await server.do<Memory>("memory");
     await round(many.times);
-    const after = await server.do<Memory>("memory");
+    let after = before;
+    // Some garbage is of the kind that a runtime finds later.
+    await until(
+      async () => {
+        after = await server.do<Memory>("memory");
+        return after.heap - before.heap < 8 * MIB;
+      },
+      "The memory's return",
+      30_000,
+    );
     const last = await clients.do<number>("open", 10);
     await clients.do("exchange", last, ask("/"), 1);
     tell("fleeting", {
@@ -204,6 +212,5 @@ export async function fleeting(
       heapEach: Math.round((after.heap - before.heap) / many.times),
       rssEach: Math.round((after.rss - before.rss) / many.times),
     });
-    assert(after.heap - before.heap < 8 * MIB, "They leave something");
   });
 }
