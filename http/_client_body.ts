@@ -44,6 +44,14 @@ export interface RequestBody {
 const PIECE = 64 * 1024;
 const encoder = new TextEncoder();
 
+/** Bytes of a body, when that is known. */
+export function bodyLength({ whole, length }: RequestBody): number | undefined {
+  if (whole === undefined) return length;
+  return typeof whole === "string"
+    ? encoder.encode(whole).byteLength
+    : whole.byteLength;
+}
+
 /** Pieces of bytes in memory. */
 export function pieces(bytes: Uint8Array): Puller {
   let offset = 0;

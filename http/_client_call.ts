@@ -1,4 +1,9 @@
-import { NetError, SizeLimitError, TimeoutError } from "../streams/errors.ts";
+import {
+  ClosedError,
+  NetError,
+  SizeLimitError,
+  TimeoutError,
+} from "../streams/errors.ts";
 import { IncomingContent } from "./_client_content.ts";
 import type { ContentOwner } from "./_client_content.ts";
 import { CallRecord } from "./_client_answer.ts";
@@ -68,6 +73,8 @@ export class Call extends CallRecord implements ContentOwner {
   answered = false;
   /** Whether the head of the answer has come. */
   headed = false;
+  /** Whether its body has been opened: a stream is then not to be had again. */
+  begun = false;
 
   readonly #source: CarrierSource;
   readonly #signal: AbortSignal | undefined;
@@ -211,6 +218,12 @@ export class Call extends CallRecord implements ContentOwner {
       this.#redirect(head, location);
       return;
     }
+    if (status === 417 && this.plan.expect !== undefined && this.#sendable) {
+      // RFC 9110, 15.5.18: it may well do without the question.
+      const plan = { ...this.plan, expect: undefined };
+      this.#leave(head, () => this.#goOn(plan));
+      return;
+    }
     const bodiless = framing.kind === "none";
     const content = bodiless ? undefined : new IncomingContent(this);
     this.#content = content;
@@ -334,8 +347,24 @@ export class Call extends CallRecord implements ContentOwner {
   }
 
   get #replayable(): boolean {
-    const { method, body } = this.plan;
-    return IDEMPOTENT.has(method) && (body === undefined || body.replayable);
+    return IDEMPOTENT.has(this.plan.method) && this.#sendable;
+  }
+
+  /** Whether the body, if there is one, can be sent now. */
+  get #sendable(): boolean {
+    return this.plan.body?.replayable !== false || !this.begun;
+  }
+
+  /** A stream that nobody has read yet is not going to be. */
+  #dropBody(reason?: unknown): void {
+    const { body } = this.plan;
+    if (body === undefined || body.replayable || this.begun) return;
+    this.begun = true;
+    try {
+      body.open().cancel(reason ?? new ClosedError("The request is over"));
+    } catch {
+      // Somebody else has it.
+    }
   }
 
   // Told by the body's reader.
@@ -375,13 +404,9 @@ export class Call extends CallRecord implements ContentOwner {
     try {
       const plan = this.#follow(this, head, location);
       follow = () => {
-        if (this.over) return;
         this.redirects.push(this.plan.target.href);
-        this.plan = plan;
-        this.#replayed = false;
-        this.#discarding = false;
-        this.#received = 0;
-        this.#acquire(false);
+        if (plan.body === undefined) this.#dropBody();
+        this.#goOn(plan);
       };
     } catch (error) {
       follow = () =>
@@ -390,10 +415,25 @@ export class Call extends CallRecord implements ContentOwner {
           false,
         );
     }
-    this.#afterwards = follow;
+    this.#leave(head, follow);
+  }
+
+  /** Lets this answer be, and does something else. */
+  #leave(head: ResponseHead, afterwards: () => void): void {
+    this.#afterwards = () => {
+      if (!this.over) afterwards();
+    };
     this.#discard();
     if (this.#drainable && head.keepAlive) this.#drain();
     else this.#giveUpBody();
+  }
+
+  #goOn(plan: Plan): void {
+    this.plan = plan;
+    this.#replayed = false;
+    this.#discarding = false;
+    this.#received = 0;
+    this.#acquire(false);
   }
 
   get #drainable(): boolean {
@@ -468,6 +508,7 @@ export class Call extends CallRecord implements ContentOwner {
       { phase },
     );
     this.#stop(error);
+    this.#dropBody(error);
     this.#settle(this.#wrap(error), true);
   }
 
@@ -475,6 +516,7 @@ export class Call extends CallRecord implements ContentOwner {
 
   #abort(reason: unknown): void {
     this.#stop(reason);
+    this.#dropBody(reason);
     this.#settle(reason, true);
   }
 
@@ -501,6 +543,7 @@ export class Call extends CallRecord implements ContentOwner {
   #finish(): void {
     if (this.over) return;
     this.over = true;
+    if (this.headed) this.#dropBody();
     if (!this.#discarding) this.#disarm();
     this.#total?.cancel();
     if (this.#onAbort !== undefined) {

@@ -17,6 +17,8 @@ export interface Plan {
   readonly head: string;
   /** Whether the connection is not to be used again. */
   readonly close: boolean;
+  /** Milliseconds that the body waits for a 100; `undefined`: it does not. */
+  readonly expect: number | undefined;
   readonly route: Route;
 }
 

@@ -2,8 +2,8 @@ import { ClosedError, NetError } from "../streams/errors.ts";
 import type { Transport } from "../tcp/_transport.ts";
 import type { Call } from "./_client_call.ts";
 import type { Carrier } from "./_client_carrier.ts";
-import { pieces, sourceError } from "./_client_body.ts";
-import type { Puller } from "./_client_body.ts";
+import { bodyLength, pieces, sourceError } from "./_client_body.ts";
+import type { Puller, RequestBody } from "./_client_body.ts";
 import type { Host } from "./_client_pool.ts";
 import type { Deadline } from "./_client_timers.ts";
 import { ResponseReader } from "./_h1_reader.ts";
@@ -43,6 +43,9 @@ export class H1Connection implements Carrier {
   #over = false;
   /** Where a body comes from that is on its way. */
   #puller: Puller | undefined;
+  /** Whose body waits for the server to say that it shall come. */
+  #asking: Call | undefined;
+  #patience: Deadline | undefined;
   #blocked = false;
   #onDrain: (() => void) | undefined;
   #keepAlive = false;
@@ -59,7 +62,8 @@ export class H1Connection implements Carrier {
       head: (head) => this.#onHead(head),
       data: (chunk) => this.#call?.onData(chunk),
       end: (trailers) => this.#onEnd(trailers),
-      inform: () => {
+      inform: ({ status }) => {
+        if (status === 100) this.#proceed();
         if (++this.#informed <= MAX_INFORMED) return;
         this.fail(
           new NetError("Cannot wait: only informational responses come", {
@@ -124,6 +128,11 @@ export class H1Connection implements Carrier {
       call.onSent();
       return;
     }
+    if (plan.expect !== undefined && bodyLength(body) !== 0) {
+      this.#ask(call, body, plan.expect);
+      return;
+    }
+    call.begun = true;
     let { whole } = body;
     if (typeof whole === "string") {
       // Three bytes a character at most: it fits for sure.
@@ -141,6 +150,51 @@ export class H1Connection implements Carrier {
       return;
     }
     this.#write(encodeHead(plan.head + framing));
+    this.#send(call, whole, length);
+  }
+
+  /** The head goes, the body when the server wants it (RFC 9110, 10.1.1). */
+  #ask(call: Call, body: RequestBody, wait: number): void {
+    const length = bodyLength(body);
+    const framing = length === undefined
+      ? "transfer-encoding: chunked\r\n\r\n"
+      : `content-length: ${length}\r\n\r\n`;
+    this.#asking = call;
+    this.#patience = this.#host.pool.deadlines.set(
+      wait,
+      () => this.#proceed(),
+    );
+    this.#write(
+      encodeHead(`${call.plan.head}expect: 100-continue\r\n${framing}`),
+    );
+  }
+
+  /** Now the body goes, if one has waited. */
+  #proceed(): void {
+    const call = this.#answered();
+    if (call === undefined) return;
+    call.begun = true;
+    const body = call.plan.body!;
+    const whole = typeof body.whole === "string"
+      ? encoder.encode(body.whole)
+      : body.whole;
+    this.#send(call, whole, bodyLength(body));
+  }
+
+  /** Nobody waits any more for the server to say whether it wants the body. */
+  #answered(): Call | undefined {
+    const call = this.#asking;
+    this.#asking = undefined;
+    this.#patience?.cancel();
+    this.#patience = undefined;
+    return call;
+  }
+
+  #send(
+    call: Call,
+    whole: Uint8Array | undefined,
+    length: number | undefined,
+  ): void {
     this.#upload(call, whole, length).catch((error) => {
       if (this.#call === call) this.fail(sourceError(error));
     });
@@ -211,6 +265,7 @@ export class H1Connection implements Carrier {
     this.#over = true;
     this.#call = undefined;
     this.#idle?.cancel();
+    this.#answered();
     this.#transport.destroy();
     const puller = this.#puller;
     this.#puller = undefined;
@@ -261,6 +316,12 @@ export class H1Connection implements Carrier {
       });
     }
     this.#keepAlive = head.keepAlive;
+    if (this.#answered() !== undefined) {
+      // It wants no body, but would take what comes next for it.
+      this.#keepAlive = false;
+      this.#call?.onHead({ ...head, keepAlive: false });
+      return;
+    }
     this.#call?.onHead(head);
   }
 

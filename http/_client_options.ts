@@ -23,7 +23,7 @@ const SETTINGS = [
   ...["headers", "query", "queryStyle", "auth", "base", "timeout"],
   ...["redirect", "maxRedirects", "maxResponseSize", "decompress"],
   ...["throwOnStatus", "unix", "tls", "lookup", "proxy", "noProxy"],
-  ...["cookies", "retry"],
+  ...["cookies", "retry", "expectContinue"],
 ];
 const INIT = new Set([
   ...SETTINGS,
@@ -82,6 +82,8 @@ export interface Settled {
   readonly proxies: Proxies | undefined;
   readonly noProxy: NoProxy | undefined;
   readonly cookies: CookieJar | undefined;
+  /** Milliseconds to wait for a 100; `undefined`: it is not asked for. */
+  readonly expect: number | undefined;
 }
 
 const BASICS: Settled = {
@@ -97,6 +99,7 @@ const BASICS: Settled = {
   proxies: undefined,
   noProxy: undefined,
   cookies: undefined,
+  expect: undefined,
 };
 
 /** The settings with others laid over them. */
@@ -119,7 +122,7 @@ export function settle(given: ClientSettings, under = BASICS): Settled {
   if (queryStyle !== undefined && !STYLES.has(queryStyle)) {
     throw new TypeError(`Cannot fetch: no such queryStyle: ${queryStyle}`);
   }
-  const { lookup, proxy, noProxy, cookies } = given;
+  const { lookup, proxy, noProxy, cookies, expectContinue } = given;
   if (
     cookies !== undefined && cookies !== false &&
     !(cookies instanceof CookieJar)
@@ -144,7 +147,19 @@ export function settle(given: ClientSettings, under = BASICS): Settled {
       ? under.noProxy
       : noProxyOf(noProxy, "fetch"),
     cookies: cookies === undefined ? under.cookies : cookies || undefined,
+    expect: expectContinue === undefined
+      ? under.expect
+      : expectation(expectContinue),
   };
+}
+
+/** Milliseconds that a body waits unless it is said. */
+const EXPECT_WAIT = 1000;
+
+function expectation(given: boolean | number): number | undefined {
+  if (typeof given === "boolean") return given ? EXPECT_WAIT : undefined;
+  checkAmount(given, "expectContinue");
+  return given;
 }
 
 function checkTls(tls: true | TlsClientOptions): TlsClientOptions {

@@ -71,6 +71,7 @@ export function makePlan(init: PlanInit): Plan {
     fields,
     body,
     close: given.close,
+    expect: settled.expect,
     head: headText(
       method,
       target,
@@ -222,7 +223,7 @@ export function followRedirect(
     method = "GET";
     body = undefined;
     fields = without(fields, OF_BODY);
-  } else if (body !== undefined && !body.replayable) {
+  } else if (body !== undefined && !body.replayable && call.begun) {
     throw new RedirectError(
       "It redirects, and the body can be sent but once",
     );

@@ -1,6 +1,6 @@
 import { NetError, PoolError, ProtocolError } from "../streams/errors.ts";
 import type { MaybePromise } from "../streams/types.ts";
-import { sourceError } from "./_client_body.ts";
+import { bodyLength, sourceError } from "./_client_body.ts";
 import type { Puller, RequestBody } from "./_client_body.ts";
 import type { Call } from "./_client_call.ts";
 import type { Carrier, CarrierSource, Plan } from "./_client_carrier.ts";
@@ -190,7 +190,7 @@ class TransportCarrier implements Carrier {
   #requestOf(call: Call): Request {
     const { plan } = call;
     const { method, target, body } = plan;
-    const length = body === undefined ? undefined : lengthOf(body);
+    const length = body === undefined ? undefined : bodyLength(body);
     const init = {
       method,
       headers: headersOf(plan, length),
@@ -213,6 +213,7 @@ class TransportCarrier implements Carrier {
   ): ReadableStream<Uint8Array> {
     let left = length ?? Infinity;
     const next = async (): Promise<Uint8Array | undefined> => {
+      call.begun = true;
       const puller = this.#puller ??= body.open();
       for (;;) {
         const piece = await puller.next();
@@ -306,13 +307,6 @@ function headersOf(plan: Plan, length: number | undefined): Headers {
   }
   if (length !== undefined) headers.set("content-length", String(length));
   return headers;
-}
-
-function lengthOf({ whole, length }: RequestBody): number | undefined {
-  if (whole === undefined) return length;
-  return typeof whole === "string"
-    ? new TextEncoder().encode(whole).byteLength
-    : whole.byteLength;
 }
 
 /** The body that counts; complains of what is no response. */

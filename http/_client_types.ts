@@ -95,6 +95,16 @@ export interface ClientSettings {
    * share that with the requests given the same object. @default {false}
    */
   retry?: boolean | number | RetryOptions;
+  /**
+   * Sends the body only when the server says that it wants it, with 100, or
+   * does not say anything for a second, or for so many milliseconds (RFC 9110,
+   * 10.1.1). A server that answers at once, with a redirect or 401, is spared
+   * the body; a body that is a stream can then still be sent to where a
+   * redirect leads. After 417 the request is made again without asking.
+   *
+   * @default {false}
+   */
+  expectContinue?: boolean | number;
 }
 
 /** What can be said of one request: fetch's own options and more. */

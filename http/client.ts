@@ -222,6 +222,7 @@ export class Client implements AsyncDisposable {
       body: undefined,
       head: headText(method, target, target.host, fields, route),
       close: false,
+      expect: undefined,
       route,
     };
     new Call({
