@@ -25,6 +25,8 @@ export type {
 export { cookies } from "./cookies_middleware.ts";
 export { getCookies, setCookie } from "./cookies.ts";
 export type { Cookie } from "./cookies.ts";
+export { digest } from "./digest.ts";
+export type { DigestAlgorithm, DigestOptions } from "./digest.ts";
 export { directory } from "./directory.ts";
 export type { DirectoryOptions } from "./directory.ts";
 export * from "./errors.ts";
