@@ -69,6 +69,8 @@ export class Call extends CallRecord implements ContentOwner {
   previous: Call | undefined;
   next: Call | undefined;
   waiting: CallQueue | undefined;
+  /** When its turn is, compared to others that wait. */
+  turn = 0;
   /** Whether a byte of an answer has come. */
   answered = false;
   /** Whether the head of the answer has come. */
@@ -207,7 +209,7 @@ export class Call extends CallRecord implements ContentOwner {
           location ??= fields[i + 1];
           break;
         case "keep-alive":
-          this.#limitIdle(fields[i + 1]);
+          this.#connection?.keep(fields[i + 1]);
       }
     }
     this.#length = framing.kind === "length" ? framing.length : undefined;
@@ -467,15 +469,6 @@ export class Call extends CallRecord implements ContentOwner {
     const afterwards = this.#afterwards;
     this.#afterwards = undefined;
     afterwards?.();
-  }
-
-  #limitIdle(value: string): void {
-    const at = value.indexOf("timeout=");
-    const seconds = at === -1 ? NaN : parseInt(value.slice(at + 8), 10);
-    // A second less: it must not be sent on just as the server leaves.
-    if (seconds >= 0) {
-      this.#connection?.limitIdle(Math.max(0, seconds - 1) * 1000);
-    }
   }
 
   // Time.

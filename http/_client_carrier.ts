@@ -38,8 +38,8 @@ export interface Carrier {
   destroy(reason?: unknown): void;
   /** Ends it with an error for its call. */
   fail(error: NetError): void;
-  /** The server says how long it will keep it unused. */
-  limitIdle(ms: number): void;
+  /** The server says how long it keeps it, in `Keep-Alive`. */
+  keep(value: string): void;
 }
 
 /** Where calls wait for a carrier. */

@@ -1,6 +1,7 @@
 import { ClosedError, NetError } from "../streams/errors.ts";
 import type { Transport } from "../tcp/_transport.ts";
 import type { Call } from "./_client_call.ts";
+import { keepAliveTime } from "./_client_keep_alive.ts";
 import type { Carrier } from "./_client_carrier.ts";
 import { bodyLength, pieces, sourceError } from "./_client_body.ts";
 import type { Puller, RequestBody } from "./_client_body.ts";
@@ -53,11 +54,21 @@ export class H1Connection implements Carrier {
   #informed = 0;
   #idle: Deadline | undefined;
   #idleLimit: number;
+  /** It has lived long enough: this request is its last. */
+  #old = false;
+  #life: Deadline | undefined;
 
   constructor(host: Host, transport: Transport) {
     this.#host = host;
     this.#transport = transport;
-    this.#idleLimit = host.pool.limits.idleTimeout;
+    const { idleTimeout, maxLifetime } = host.pool.limits;
+    this.#idleLimit = idleTimeout;
+    if (maxLifetime !== Infinity) {
+      this.#life = host.pool.deadlines.set(maxLifetime, () => {
+        this.#old = true;
+        if (this.#call === undefined) this.destroy();
+      });
+    }
     this.#reader = new ResponseReader({
       head: (head) => this.#onHead(head),
       data: (chunk) => this.#call?.onData(chunk),
@@ -106,9 +117,16 @@ export class H1Connection implements Carrier {
     this.#idle = undefined;
   }
 
-  /** The server says how long it will keep it (RFC 9112, C.2.2). */
-  limitIdle(ms: number): void {
-    this.#idleLimit = Math.min(this.#host.pool.limits.idleTimeout, ms);
+  /** The server says how long it will keep it. */
+  keep(value: string): void {
+    const { idleTimeout } = this.#host.pool.limits;
+    const ms = keepAliveTime(value);
+    if (ms !== undefined) this.#idleLimit = Math.min(idleTimeout, ms);
+  }
+
+  /** Whether it was unused for too long while no timer could fire. */
+  get stale(): boolean {
+    return this.#idle !== undefined && performance.now() > this.#idle.at;
   }
 
   /** Sends the request of a call. */
@@ -265,6 +283,7 @@ export class H1Connection implements Carrier {
     this.#over = true;
     this.#call = undefined;
     this.#idle?.cancel();
+    this.#life?.cancel();
     this.#answered();
     this.#transport.destroy();
     const puller = this.#puller;
@@ -330,7 +349,7 @@ export class H1Connection implements Carrier {
     if (call === undefined) return;
     this.#call = undefined;
     const early = this.#puller !== undefined;
-    this.#free = this.#keepAlive && !early && !call.plan.close;
+    this.#free = this.#keepAlive && !early && !this.#old && !call.plan.close;
     call.onEnd(trailers);
     if (!this.#free) this.destroy();
   }

@@ -39,7 +39,9 @@ const OPTIONS = new Set([
   "wiretap",
   "transport",
 ]);
-const POOL = new Set(["perHost", "total", "queue", "idleTimeout"]);
+const POOL = new Set([
+  ...["perHost", "total", "queue", "idleTimeout", "maxLifetime"],
+]);
 const TIMEOUTS = new Set([
   ...["pool", "lookup", "connect", "tls", "response", "idle", "total"],
 ]);
@@ -205,6 +207,7 @@ export function checkOptions(options: ClientOptions): void {
     checkAmount(pool.total, "pool.total", 1);
     checkAmount(pool.queue, "pool.queue");
     checkAmount(pool.idleTimeout, "pool.idleTimeout");
+    checkAmount(pool.maxLifetime, "pool.maxLifetime");
   }
   checkFunction(options.wiretap, "wiretap", "make a client");
   checkFunction(options.transport, "transport", "make a client");

@@ -31,6 +31,7 @@ export interface PoolLimits {
   readonly total: number;
   readonly queue: number;
   readonly idleTimeout: number;
+  readonly maxLifetime: number;
 }
 
 /** A connection being made, on behalf of whoever waits. */
@@ -50,6 +51,7 @@ export class Pool implements CarrierSource {
   readonly #starving = new Set<Host>();
   #open = 0;
   #queued = 0;
+  #turns = 0;
   #closed = false;
   readonly #onIdle: (() => void)[] = [];
 
@@ -93,11 +95,40 @@ export class Pool implements CarrierSource {
     this.#open--;
     this.forget(host);
     this.#settleIdle();
-    for (const starving of this.#starving) {
-      this.#starving.delete(starving);
-      starving.dialMore();
-      return;
+    while (this.#open < this.limits.total) {
+      const next = this.#neediest();
+      if (next === undefined) return;
+      this.#starving.delete(next);
+      next.dialMore();
     }
+  }
+
+  /** Of those that could not dial, one with the fewest connections. */
+  #neediest(but?: Host): Host | undefined {
+    let neediest: Host | undefined;
+    for (const host of this.#starving) {
+      if (host === but) continue;
+      if (host.open === 0) return host;
+      if (neediest === undefined || host.open < neediest.open) neediest = host;
+    }
+    return neediest;
+  }
+
+  /**
+   * Whether a host that has more to send is to end a connection all the same,
+   * for the sake of one with fewer. One with none gets one by turns.
+   */
+  yields(host: Host): boolean {
+    if (this.#starving.size === 0) return false;
+    const other = this.#neediest(host);
+    if (other === undefined) return false;
+    return other.open + 1 < host.open ||
+      (other.open === 0 && other.turn < host.turn);
+  }
+
+  /** Nobody waits at a host any more. */
+  sated(host: Host): void {
+    this.#starving.delete(host);
   }
 
   /** Drops a host that nothing is left of. */
@@ -112,8 +143,8 @@ export class Pool implements CarrierSource {
     return this.#starving.size > 0;
   }
 
-  /** Counts a waiting call; refuses one too many. */
-  enqueue(): void {
+  /** Counts a waiting call, and says its turn; refuses one too many. */
+  enqueue(): number {
     if (this.#queued >= this.limits.queue) {
       throw new PoolError(
         `Cannot wait for a connection: ${this.#queued} requests do already`,
@@ -121,6 +152,7 @@ export class Pool implements CarrierSource {
       );
     }
     this.#queued++;
+    return ++this.#turns;
   }
 
   dequeue(): void {
@@ -187,9 +219,19 @@ export class Host implements CallQueue {
       this.#queued === 0;
   }
 
+  /** Connections, those being made included. */
+  get open(): number {
+    return this.#all.size + this.#dials.size;
+  }
+
+  /** That of who waits longest. */
+  get turn(): number {
+    return this.#first?.turn ?? Infinity;
+  }
+
   stats(): HostStats {
     return {
-      open: this.#all.size + this.#dials.size,
+      open: this.open,
       idle: this.#idle.length,
       queued: this.#queued,
     };
@@ -197,7 +239,11 @@ export class Host implements CallQueue {
 
   /** Gives the call a connection, now or as soon as there is one. */
   acquire(call: Call, fresh: boolean): void {
-    const connection = fresh ? undefined : this.#idle.pop();
+    let connection = fresh ? undefined : this.#idle.pop();
+    while (connection?.stale) {
+      connection.destroy();
+      connection = this.#idle.pop();
+    }
     if (connection !== undefined) {
       connection.wake();
       call.run(connection);
@@ -214,7 +260,7 @@ export class Host implements CallQueue {
     }
     if (fresh && this.#full) this.evict();
     try {
-      this.pool.enqueue();
+      call.turn = this.pool.enqueue();
     } catch (error) {
       call.refuse(error as PoolError);
       return;
@@ -229,7 +275,7 @@ export class Host implements CallQueue {
   }
 
   get #full(): boolean {
-    return this.#all.size + this.#dials.size >= this.pool.limits.perHost;
+    return this.open >= this.pool.limits.perHost;
   }
 
   /** Takes a waiting call out, and gives up what was done for it alone. */
@@ -252,7 +298,7 @@ export class Host implements CallQueue {
     if (next === undefined) this.#last = previous;
     else next.previous = previous;
     call.previous = call.next = call.waiting = undefined;
-    this.#queued--;
+    if (--this.#queued === 0) this.pool.sated(this);
     this.pool.dequeue();
   }
 
@@ -314,7 +360,7 @@ export class Host implements CallQueue {
         tapped(transport, pool.wiretap),
       );
       this.#all.add(connection);
-      this.release(connection);
+      this.release(connection, true);
     }, (error: unknown) => {
       this.#dials.delete(dial_);
       const caller = dial_.call;
@@ -329,9 +375,13 @@ export class Host implements CallQueue {
   }
 
   /** A connection can serve again: the next call's, or idle. */
-  release(connection: H1Connection): void {
+  release(connection: H1Connection, fresh = false): void {
     const call = this.#first;
     if (call !== undefined) {
+      if (!fresh && this.pool.yields(this)) {
+        connection.destroy();
+        return;
+      }
       this.#unlink(call);
       this.#inherit(call);
       call.run(connection);

@@ -268,7 +268,7 @@ class TransportCarrier implements Carrier {
     wake?.();
   }
 
-  limitIdle(): void {
+  keep(): void {
     // There is nothing to keep.
   }
 

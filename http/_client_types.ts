@@ -145,12 +145,23 @@ export interface ClientInit extends ClientSettings {
 export interface PoolOptions {
   /** To one origin. @default {16} */
   perHost?: number;
-  /** In all. @default {1024} */
+  /**
+   * In all. Origins that want more than there are share them: one with few
+   * goes before one with many. @default {1024}
+   */
   total?: number;
   /** Requests that may wait for a place. @default {65_536} */
   queue?: number;
-  /** Milliseconds that an unused connection is kept. @default 30 s */
+  /**
+   * Milliseconds that an unused connection is kept; less where the server says
+   * so in `Keep-Alive`. @default 30 s
+   */
   idleTimeout?: number;
+  /**
+   * Milliseconds from when a connection is there; older ones get no request
+   * any more, so that a change of addresses is noticed. @default no limit
+   */
+  maxLifetime?: number;
 }
 
 /**

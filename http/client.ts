@@ -114,6 +114,7 @@ export class Client implements AsyncDisposable {
         total: pool?.total ?? 1024,
         queue: pool?.queue ?? 65_536,
         idleTimeout: pool?.idleTimeout ?? 30_000,
+        maxLifetime: pool?.maxLifetime ?? Infinity,
       }, options.wiretap);
     const { fields, close, host, length } = this.#given;
     this.#usual = overlay(fields, usualFields(this.#settled.decompress));
