@@ -4,7 +4,9 @@
 //   node _tcp_peer.mjs PORT connect|listen BYTES [fin|rst|hold] [read|deaf]
 //
 // Writes BYTES bytes as fast as it may, then ends as told; prints the port it
-// listens on, and at its end what it has seen as a line of JSON.
+// listens on, and at its end what it has seen as a line of JSON. With "rst" it
+// waits for a byte first: a connection that is reset before it is accepted may
+// never come in.
 import net from "node:net";
 import process from "node:process";
 
@@ -14,9 +16,11 @@ const seen = { read: 0, written: 0, ended: false, error: undefined };
 function talk(socket) {
   const block = Buffer.alloc(65_536, "x");
   let left = Number(bytes);
+  let finished = false;
   const finish = () => {
+    finished = true;
     if (ending === "fin") socket.end();
-    else if (ending === "rst") socket.resetAndDestroy();
+    else if (ending === "rst" && seen.read > 0) socket.resetAndDestroy();
   };
   const write = () => {
     while (left > 0) {
@@ -38,8 +42,12 @@ function talk(socket) {
     console.log(JSON.stringify(seen));
     process.exit();
   });
-  if (reading === "read") socket.on("data", (data) => seen.read += data.length);
-  else socket.pause();
+  if (reading === "read") {
+    socket.on("data", (data) => {
+      seen.read += data.length;
+      if (finished && ending === "rst") finish();
+    });
+  } else socket.pause();
   write();
 }
 

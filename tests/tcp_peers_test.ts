@@ -126,6 +126,7 @@ describe("other peers", () => {
           | undefined;
         const server = await serve(async (connection) => {
           let read = 0;
+          if (ending === "rst") connection.send("!");
           try {
             for await (const chunk of connection) read += chunk.byteLength;
           } catch (error) {
