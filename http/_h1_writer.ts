@@ -213,14 +213,22 @@ export function statusLine(status: number, reason = ""): string {
 }
 
 let dateSecond = -1;
-let dateText = "";
+let dateNow = "";
+let dateNowLine = "";
 
 /** `date: …` with its CR LF, made once a second (RFC 9110, 6.6.1). */
 export function dateLine(): string {
   const second = Math.floor(Date.now() / 1000);
   if (second !== dateSecond) {
     dateSecond = second;
-    dateText = `date: ${new Date(second * 1000).toUTCString()}\r\n`;
+    dateNow = new Date(second * 1000).toUTCString();
+    dateNowLine = `date: ${dateNow}\r\n`;
   }
-  return dateText;
+  return dateNowLine;
+}
+
+/** The same without its name. */
+export function dateText(): string {
+  dateLine();
+  return dateNow;
 }

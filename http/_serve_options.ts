@@ -32,6 +32,13 @@ export interface Timeouts {
 /** A protocol that HTTP is spoken in. */
 export type Protocol = "http/1.1" | "h2" | "h3";
 
+/** What HTTP/2 is bounded by. */
+export interface Http2Settings {
+  readonly maxConcurrentStreams: number;
+  readonly initialWindow: number;
+  readonly maxWindow: number;
+}
+
 /** The options of `serve`, checked and with their defaults. */
 export interface ServeConfig {
   readonly port: number;
@@ -47,6 +54,7 @@ export interface ServeConfig {
   readonly protocols: readonly Protocol[] | undefined;
   readonly limits: Limits;
   readonly timeouts: Timeouts;
+  readonly h2: Http2Settings;
   readonly handler: HandlerFunction;
   readonly onListen: ((address: Address) => void) | undefined;
   readonly onError: ServeOptions["onError"];
@@ -78,6 +86,7 @@ const KNOWN = new Set([
   "onExpect",
   "onOverload",
   "protocols",
+  "http2",
   "trustProxy",
   "compress",
   "wiretap",
@@ -93,6 +102,12 @@ const LIMITS: Limits = {
   target: 8 * 1024,
   connections: Infinity,
   requests: Infinity,
+};
+
+const HTTP2: Http2Settings = {
+  maxConcurrentStreams: 1000,
+  initialWindow: 256 * 1024,
+  maxWindow: 16 * 1024 * 1024,
 };
 
 const TIMEOUTS: Timeouts = {
@@ -150,6 +165,7 @@ export function resolveOptions(
     protocols: protocolsOf(options),
     limits: amounts("limits", options.limits, LIMITS, given),
     timeouts: timesOf(amounts("timeouts", options.timeouts, TIMEOUTS, given)),
+    h2: http2Of(amounts("http2", options.http2, HTTP2, given)),
     handler: compressing(
       functionOf(handler),
       compressOf(options.compress, WHAT),
@@ -184,6 +200,24 @@ function protocolsOf(
     throw new TypeError("Cannot serve: protocols: h3 needs tls");
   }
   return [...protocols];
+}
+
+/** RFC 9113, 6.5.2. */
+function http2Of(settings: Http2Settings): Http2Settings {
+  const { maxConcurrentStreams, initialWindow, maxWindow } = settings;
+  if (!(maxConcurrentStreams >= 1 && maxConcurrentStreams <= 2 ** 31 - 1)) {
+    throw new RangeError(
+      `Cannot serve: http2.maxConcurrentStreams must be 1 or more: ${maxConcurrentStreams}`,
+    );
+  }
+  for (const window of [initialWindow, maxWindow]) {
+    if (!(window >= 65_535 && window <= 2 ** 31 - 1)) {
+      throw new RangeError(
+        `Cannot serve: a window of http2 must be from 65535 to 2147483647 bytes: ${window}`,
+      );
+    }
+  }
+  return settings;
 }
 
 function functionOf(handler: Handler | { fetch: Handler }): HandlerFunction {

@@ -135,7 +135,7 @@ export function isBodiless(exchange: WireExchange, status: number): boolean {
 }
 
 /** Length of the text in UTF-8. */
-function utf8Length(text: string): number {
+export function utf8Length(text: string): number {
   let length = text.length;
   for (let i = 0; i < text.length; i++) {
     const c = text.charCodeAt(i);

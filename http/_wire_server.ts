@@ -4,7 +4,7 @@ import type { Address } from "../streams/types.ts";
 import { listen } from "../tcp/_listen.ts";
 import type { RuntimeServer } from "../tcp/_runtime.ts";
 import { turnAway } from "../tcp/_transport.ts";
-import type { Transport } from "../tcp/_transport.ts";
+import type { Transport, TransportEvents } from "../tcp/_transport.ts";
 import type { ServerStats, TlsServerOptions } from "../tcp/types.ts";
 import { tapped } from "../tcp/_wiretap.ts";
 import type { H1Limits } from "./_h1_types.ts";
@@ -14,10 +14,12 @@ import { fetchDirect } from "./_serve_direct.ts";
 import type { Home, Member } from "./_exchange.ts";
 import { Lifetime } from "./_serve_lifetime.ts";
 import { urlOf } from "./_serve_options.ts";
-import type { ServeConfig } from "./_serve_options.ts";
+import type { Protocol, ServeConfig } from "./_serve_options.ts";
 import type { HttpServer } from "./types.ts";
 import type { TakenTransport } from "./_wire_taken.ts";
 import type { WireExchange } from "./_wire_exchange.ts";
+import { Doorway } from "./_h2_doorway.ts";
+import { H2Connection } from "./_h2_server.ts";
 import { WireConnection } from "./_wire_connection.ts";
 
 /** Header fields of a request, and of its trailers, at most. */
@@ -26,13 +28,26 @@ const MAX_FIELDS = 256;
 const MIN_TICK = 10;
 const MAX_TICK = 500;
 
-/** This engine speaks HTTP/1.1: nothing else is agreed on (RFC 7301). */
-function onlyHttp1(tls: TlsServerOptions): TlsServerOptions {
-  const { alpn = ["http/1.1"] } = tls;
+/** A connection that the server counts and looks after. */
+export interface ServedConnection extends TransportEvents {
+  /** The end, now. */
+  destroy(reason: NetError): void;
+  /** The server closes: what is idle ends now, the rest when it is done. */
+  shutDown(): void;
+  /** Looks at the deadlines; called every so often. */
+  check(now: number): void;
+}
+
+/** What is agreed on is what is listed, and nothing else (RFC 7301). */
+function withAlpn(
+  tls: TlsServerOptions,
+  protocols: readonly Protocol[],
+): TlsServerOptions {
+  const { alpn = [...protocols] } = tls;
   for (const protocol of alpn) {
-    if (protocol !== "http/1.1") {
+    if (!(protocols as readonly string[]).includes(protocol)) {
       throw new TypeError(
-        `Cannot serve: the wire engine does not speak this protocol: ${protocol}`,
+        `Cannot serve: alpn names what is not among the protocols: ${protocol}`,
       );
     }
   }
@@ -42,6 +57,7 @@ function onlyHttp1(tls: TlsServerOptions): TlsServerOptions {
 /** The server of the wire engine: our own codec over tcp. */
 export class WireServer implements HttpServer {
   readonly config: ServeConfig;
+  readonly #protocols: readonly Protocol[];
   readonly readerLimits: H1Limits;
   /** Time as of the last look at the deadlines: good enough for them. */
   now = 0;
@@ -51,7 +67,7 @@ export class WireServer implements HttpServer {
   active = 0;
   #listener!: RuntimeServer;
   #origins!: Origins;
-  readonly #connections = new Set<WireConnection>();
+  readonly #connections = new Set<ServedConnection>();
   /** Connections that others have taken over. */
   readonly #taken = new Set<TakenTransport>();
   readonly #lifetime: Lifetime;
@@ -62,6 +78,8 @@ export class WireServer implements HttpServer {
 
   constructor(config: ServeConfig) {
     this.config = config;
+    this.#protocols = config.protocols ??
+      (config.tls === undefined ? ["http/1.1"] : ["h2", "http/1.1"]);
     const { header, target } = config.limits;
     this.readerLimits = {
       header,
@@ -93,7 +111,7 @@ export class WireServer implements HttpServer {
       ...(path === undefined ? { hostname, port, reusePort } : { path }),
       backlog,
       proxyProtocol,
-      tls: tls && onlyHttp1(tls),
+      tls: tls && withAlpn(tls, this.#protocols),
     }, {
       connection: (transport) => this.#accept(transport),
       error: (error) => this.#lose(error),
@@ -151,7 +169,7 @@ export class WireServer implements HttpServer {
   }
 
   updateTls(options: TlsServerOptions): void {
-    this.#listener.updateTls(onlyHttp1(options));
+    this.#listener.updateTls(withAlpn(options, this.#protocols));
   }
 
   ref(): void {
@@ -174,7 +192,7 @@ export class WireServer implements HttpServer {
   }
 
   /** From now on only the transport is kept. */
-  handOver(connection: WireConnection, taken: TakenTransport): void {
+  handOver(connection: ServedConnection, taken: TakenTransport): void {
     this.#taken.add(taken);
     this.remove(connection);
   }
@@ -212,7 +230,7 @@ export class WireServer implements HttpServer {
     return this.now + ms + this.#tick;
   }
 
-  remove(connection: WireConnection): void {
+  remove(connection: ServedConnection): void {
     if (!this.#connections.delete(connection)) return;
     if (this.#connections.size === 0) {
       clearInterval(this.#timer);
@@ -244,9 +262,36 @@ export class WireServer implements HttpServer {
       // It lives no longer than the connections, so it holds nothing up.
       this.#timer = setInterval(() => this.#look(), this.#tick);
     }
-    const connection = new WireConnection(this, transport);
+    this.#take(transport, this.#kindOf(transport));
+  }
+
+  /** Which kind of connection it is; `undefined`: its first bytes tell. */
+  #kindOf({ tls }: Transport): Protocol | undefined {
+    if (tls !== undefined) return tls.alpn === "h2" ? "h2" : "http/1.1";
+    const protocols = this.#protocols;
+    return protocols.length > 1 ? undefined : protocols[0];
+  }
+
+  #take(transport: Transport, kind: Protocol | undefined): void {
+    const connection = kind === "http/1.1"
+      ? new WireConnection(this, transport)
+      : kind === "h2"
+      ? new H2Connection(this, transport)
+      : new Doorway(this, transport);
     this.#connections.add(connection);
     transport.attach(connection);
+  }
+
+  /** Its first bytes have told what it speaks. */
+  sort(doorway: Doorway, kind: Protocol, first: Uint8Array): void {
+    const { transport } = doorway;
+    const connection = kind === "h2"
+      ? new H2Connection(this, transport)
+      : new WireConnection(this, transport);
+    this.#connections.delete(doorway);
+    this.#connections.add(connection);
+    transport.attach(connection);
+    connection.data(first);
   }
 
   #look(): void {
@@ -267,10 +312,9 @@ export class WireServer implements HttpServer {
 }
 
 export async function serveWire(config: ServeConfig): Promise<HttpServer> {
-  const other = config.protocols?.find((protocol) => protocol !== "http/1.1");
-  if (other !== undefined) {
+  if (config.protocols?.includes("h3")) {
     throw new TypeError(
-      `Cannot serve: protocols: the wire engine does not speak this one: ${other}`,
+      "Cannot serve: protocols: the wire engine does not speak this one: h3",
     );
   }
   if ((globalThis as { Bun?: unknown }).Bun !== undefined) {

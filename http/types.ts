@@ -83,7 +83,9 @@ export interface ServeOptions {
   tls?: TlsServerOptions;
   /**
    * What is spoken, and nothing else is: with `tls` it is agreed on by ALPN
-   * (RFC 7301). The wire engine speaks `"http/1.1"`. `Deno.serve` speaks
+   * (RFC 7301), without it a client of HTTP/2 has to know (RFC 9113, 3.3) and
+   * may share the port with HTTP/1.1. The wire engine speaks both, by default
+   * `["h2", "http/1.1"]` with `tls`, else `["http/1.1"]`. `Deno.serve` speaks
    * HTTP/1.1 and HTTP/2 and cannot be told otherwise. `Bun.serve` speaks what is
    * listed, by default HTTP/2 and HTTP/1.1 with `tls`, else HTTP/1.1.
    */
@@ -128,6 +130,26 @@ export interface ServeOptions {
      * @default {Infinity}
      */
     requests?: number;
+  };
+  /** Of connections that speak HTTP/2. For the wire engine. */
+  http2?: {
+    /**
+     * Requests that a client may have open at a time on a connection; one more
+     * is refused (RFC 9113, 5.1.2). @default {1000}
+     */
+    maxConcurrentStreams?: number;
+    /**
+     * Bytes of a request's body that a client may send before they are read
+     * (RFC 9113, 6.9.2); eight times as many on the whole connection.
+     *
+     * @default {262144}
+     */
+    initialWindow?: number;
+    /**
+     * Bytes that this grows to where a round trip takes more than it lets
+     * through. @default {16777216}
+     */
+    maxWindow?: number;
   };
   /** Milliseconds for each phase; 0 is for ever. */
   timeouts?: {

@@ -94,8 +94,8 @@ export function answer(
   if (!asksUpgrade(request)) {
     return refuse(400, "Upgrade: websocket and Connection: upgrade wanted");
   }
-  if (version !== "http/1.1") {
-    return refuse(400, "A WebSocket needs HTTP/1.1");
+  if (version !== "http/1.1" && version !== "h2") {
+    return refuse(400, "A WebSocket needs HTTP/1.1 or HTTP/2");
   }
   if (headers.get("sec-websocket-version") !== "13") {
     return refuse(426, "The version of a WebSocket is 13", {
@@ -104,8 +104,9 @@ export function answer(
       "sec-websocket-version": "13",
     });
   }
-  const key = headers.get("sec-websocket-key");
-  if (key === null || !KEY.test(key)) {
+  // HTTP/2 needs none (RFC 8441, 5).
+  const key = version === "h2" ? "" : headers.get("sec-websocket-key");
+  if (key === null || (version !== "h2" && !KEY.test(key))) {
     return refuse(400, "Sec-WebSocket-Key is 16 bytes in base64");
   }
   // Bytes of a body could be taken for frames.
@@ -131,7 +132,7 @@ export function answer(
   const protocol = choose(options.protocols, offered, request);
   own.set("upgrade", "websocket");
   own.set("connection", "Upgrade");
-  own.set("sec-websocket-accept", acceptKey(key));
+  if (key !== "") own.set("sec-websocket-accept", acceptKey(key));
   if (protocol !== undefined) own.set("sec-websocket-protocol", protocol);
   if (agreed !== undefined) {
     own.set("sec-websocket-extensions", agreed.extensions);

@@ -1,0 +1,257 @@
+/** Types of frames (RFC 9113, 6; RFC 9218, 7.1). */
+export const DATA = 0x0;
+export const HEADERS = 0x1;
+export const PRIORITY = 0x2;
+export const RST_STREAM = 0x3;
+export const SETTINGS = 0x4;
+export const PUSH_PROMISE = 0x5;
+export const PING = 0x6;
+export const GOAWAY = 0x7;
+export const WINDOW_UPDATE = 0x8;
+export const CONTINUATION = 0x9;
+export const PRIORITY_UPDATE = 0x10;
+
+/** Flags. */
+export const END_STREAM = 0x1;
+export const ACK = 0x1;
+export const END_HEADERS = 0x4;
+export const PADDED = 0x8;
+export const PRIORITIZED = 0x20;
+
+/** Error codes (RFC 9113, 7). */
+export const NO_ERROR = 0x0;
+export const PROTOCOL_ERROR = 0x1;
+export const INTERNAL_ERROR = 0x2;
+export const FLOW_CONTROL_ERROR = 0x3;
+export const STREAM_CLOSED = 0x5;
+export const FRAME_SIZE_ERROR = 0x6;
+export const REFUSED_STREAM = 0x7;
+export const CANCEL = 0x8;
+export const COMPRESSION_ERROR = 0x9;
+export const CONNECT_ERROR = 0xa;
+export const ENHANCE_YOUR_CALM = 0xb;
+export const HTTP_1_1_REQUIRED = 0xd;
+
+const CODES = [
+  ..."NO_ERROR PROTOCOL_ERROR INTERNAL_ERROR FLOW_CONTROL_ERROR".split(" "),
+  ..."SETTINGS_TIMEOUT STREAM_CLOSED FRAME_SIZE_ERROR REFUSED_STREAM".split(
+    " ",
+  ),
+  ..."CANCEL COMPRESSION_ERROR CONNECT_ERROR ENHANCE_YOUR_CALM".split(" "),
+  ..."INADEQUATE_SECURITY HTTP_1_1_REQUIRED".split(" "),
+];
+
+/** The name of an error code, as the RFC has it. */
+export function nameOfCode(code: number): string {
+  return CODES[code] ?? `0x${code.toString(16)}`;
+}
+
+/** Settings (RFC 9113, 6.5.2; RFC 8441, 3; RFC 9218, 2.1). */
+export const HEADER_TABLE_SIZE = 0x1;
+export const ENABLE_PUSH = 0x2;
+export const MAX_CONCURRENT_STREAMS = 0x3;
+export const INITIAL_WINDOW_SIZE = 0x4;
+export const MAX_FRAME_SIZE = 0x5;
+export const MAX_HEADER_LIST_SIZE = 0x6;
+export const ENABLE_CONNECT_PROTOCOL = 0x8;
+export const NO_RFC7540_PRIORITIES = 0x9;
+
+/** Windows end here (RFC 9113, 6.9.1). */
+export const MAX_WINDOW = 2 ** 31 - 1;
+/** Windows at first, until settings say otherwise (RFC 9113, 6.9.2). */
+export const DEFAULT_WINDOW = 65_535;
+/** Largest payload that everybody takes, and that we take. */
+export const FRAME_SIZE = 16_384;
+/** Bytes before the payload of a frame. */
+export const HEAD_SIZE = 9;
+
+/** What a client says first (RFC 9113, 3.4). */
+export const PREFACE: Uint8Array = new TextEncoder().encode(
+  "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+);
+
+/** An error of the whole connection (RFC 9113, 5.4.1). */
+export class H2Error extends Error {
+  /** One of the error codes. */
+  readonly h2code: number;
+
+  constructor(h2code: number, message: string) {
+    super(message);
+    this.name = "H2Error";
+    this.h2code = h2code;
+  }
+}
+
+/** An error of one stream (RFC 9113, 5.4.2). */
+export class H2StreamError extends Error {
+  /** One of the error codes. */
+  readonly h2code: number;
+
+  constructor(h2code: number, message: string) {
+    super(message);
+    this.name = "H2StreamError";
+    this.h2code = h2code;
+  }
+}
+
+/** Writes the head of a frame. */
+export function writeHead(
+  bytes: Uint8Array,
+  length: number,
+  type: number,
+  flags: number,
+  stream: number,
+): void {
+  bytes[0] = length >>> 16;
+  bytes[1] = length >>> 8;
+  bytes[2] = length;
+  bytes[3] = type;
+  bytes[4] = flags;
+  write32(bytes, 5, stream);
+}
+
+export function write32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value >>> 24;
+  bytes[at + 1] = value >>> 16;
+  bytes[at + 2] = value >>> 8;
+  bytes[at + 3] = value;
+}
+
+/** 32 bits, unsigned. */
+export function read32(bytes: Uint8Array, at: number): number {
+  return ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) |
+    bytes[at + 3]) >>> 0;
+}
+
+/** 31 bits; the reserved one is ignored. */
+export function read31(bytes: Uint8Array, at: number): number {
+  return read32(bytes, at) & 0x7fffffff;
+}
+
+/** A frame whose payload is a number of 32 bits. */
+export function numberFrame(
+  type: number,
+  stream: number,
+  number: number,
+): Uint8Array {
+  const bytes = new Uint8Array(HEAD_SIZE + 4);
+  writeHead(bytes, 4, type, 0, stream);
+  write32(bytes, HEAD_SIZE, number);
+  return bytes;
+}
+
+/** SETTINGS: identifier and value in turn. */
+export function settingsFrame(
+  settings: readonly (readonly [id: number, value: number])[],
+): Uint8Array {
+  const bytes = new Uint8Array(HEAD_SIZE + settings.length * 6);
+  writeHead(bytes, settings.length * 6, SETTINGS, 0, 0);
+  settings.forEach(([id, value], i) => {
+    const at = HEAD_SIZE + i * 6;
+    bytes[at] = id >>> 8;
+    bytes[at + 1] = id;
+    write32(bytes, at + 2, value);
+  });
+  return bytes;
+}
+
+/** Takes whole frames, with their payload a view that is good for the call. */
+export type OnFrame = (
+  type: number,
+  flags: number,
+  stream: number,
+  payload: Uint8Array,
+) => void;
+
+const EMPTY = new Uint8Array(0);
+
+/** Cuts a byte stream into frames, whatever pieces it comes in. */
+export class FrameReader {
+  readonly #onFrame: OnFrame;
+  /** The beginning of a frame whose end is to come. */
+  #carry: Uint8Array = EMPTY;
+  #carried = 0;
+  #stopped = false;
+
+  constructor(onFrame: OnFrame) {
+    this.#onFrame = onFrame;
+  }
+
+  /** Whether a frame has begun and not come whole. */
+  get within(): boolean {
+    return this.#carried > 0;
+  }
+
+  /** Nothing more is read. */
+  stop(): void {
+    this.#stopped = true;
+    this.#carry = EMPTY;
+    this.#carried = 0;
+  }
+
+  /** Throws what `onFrame` throws, and for frames that are too long. */
+  feed(chunk: Uint8Array): void {
+    let at = 0;
+    if (this.#carried > 0) at = this.#goOn(chunk);
+    const end = chunk.byteLength;
+    while (!this.#stopped && end - at >= HEAD_SIZE) {
+      const next = at + HEAD_SIZE + lengthAt(chunk, at);
+      if (next > end) break;
+      this.#emit(chunk, at, next);
+      at = next;
+    }
+    if (!this.#stopped && at < end) this.#keep(chunk, at, end);
+  }
+
+  #emit(bytes: Uint8Array, at: number, next: number): void {
+    this.#onFrame(
+      bytes[at + 3],
+      bytes[at + 4],
+      read31(bytes, at + 5),
+      bytes.subarray(at + HEAD_SIZE, next),
+    );
+  }
+
+  /** The rest of the frame that was cut; gives where the next one begins. */
+  #goOn(chunk: Uint8Array): number {
+    let at = 0;
+    if (this.#carried < HEAD_SIZE) {
+      at = Math.min(HEAD_SIZE - this.#carried, chunk.byteLength);
+      this.#keep(chunk, 0, at);
+      if (this.#carried < HEAD_SIZE) return at;
+    }
+    const size = HEAD_SIZE + lengthAt(this.#carry, 0);
+    const take = Math.min(size - this.#carried, chunk.byteLength - at);
+    this.#keep(chunk, at, at + take, size);
+    at += take;
+    if (this.#carried < size) return at;
+    const whole = this.#carry;
+    // What is told is somebody else's from now on.
+    this.#carry = EMPTY;
+    this.#carried = 0;
+    this.#emit(whole, 0, size);
+    return at;
+  }
+
+  #keep(chunk: Uint8Array, from: number, to: number, room = 0): void {
+    const size = this.#carried + to - from;
+    if (size > this.#carry.byteLength) {
+      const grown = new Uint8Array(Math.max(64, room, size));
+      grown.set(this.#carry.subarray(0, this.#carried));
+      this.#carry = grown;
+    }
+    this.#carry.set(chunk.subarray(from, to), this.#carried);
+    this.#carried = size;
+  }
+}
+
+function lengthAt(bytes: Uint8Array, at: number): number {
+  const length = (bytes[at] << 16) | (bytes[at + 1] << 8) | bytes[at + 2];
+  if (length > FRAME_SIZE) {
+    throw new H2Error(
+      FRAME_SIZE_ERROR,
+      `Cannot take a frame: it is longer than ${FRAME_SIZE} bytes: ${length}`,
+    );
+  }
+  return length;
+}
