@@ -1,3 +1,5 @@
+import { ProtocolError } from "../streams/errors.ts";
+
 /** Types of frames (RFC 9113, 6; RFC 9218, 7.1). */
 export const DATA = 0x0;
 export const HEADERS = 0x1;
@@ -65,33 +67,60 @@ export const FRAME_SIZE = 16_384;
 /** Bytes before the payload of a frame. */
 export const HEAD_SIZE = 9;
 
+/** Streams that were reset which are remembered. */
+const MAX_RESET = 1024;
+
 /** What a client says first (RFC 9113, 3.4). */
 export const PREFACE: Uint8Array = new TextEncoder().encode(
   "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 );
 
 /** An error of the whole connection (RFC 9113, 5.4.1). */
-export class H2Error extends Error {
+export class H2Error extends ProtocolError {
+  static {
+    this.prototype.name = "ProtocolError";
+  }
+
   /** One of the error codes. */
   readonly h2code: number;
 
   constructor(h2code: number, message: string) {
-    super(message);
-    this.name = "H2Error";
+    super(message, { code: `ERR_HTTP2_${nameOfCode(h2code)}` });
     this.h2code = h2code;
   }
 }
 
 /** An error of one stream (RFC 9113, 5.4.2). */
-export class H2StreamError extends Error {
+export class H2StreamError extends ProtocolError {
+  static {
+    this.prototype.name = "ProtocolError";
+  }
+
   /** One of the error codes. */
   readonly h2code: number;
 
   constructor(h2code: number, message: string) {
-    super(message);
-    this.name = "H2StreamError";
+    super(message, { code: `ERR_HTTP2_${nameOfCode(h2code)}` });
     this.h2code = h2code;
   }
+}
+
+/** The peer broke the protocol. */
+export function protocolError(what: string): H2Error {
+  return new H2Error(PROTOCOL_ERROR, `Cannot go on: ${what}`);
+}
+
+/** Takes the padding off (RFC 9113, 6.1). */
+export function unpad(payload: Uint8Array): Uint8Array {
+  if (payload.byteLength === 0) {
+    throw new H2Error(
+      FRAME_SIZE_ERROR,
+      "Cannot take padding: none is there",
+    );
+  }
+  const end = payload.byteLength - payload[0];
+  if (end < 1) throw protocolError("more padding than there is");
+  return payload.subarray(1, end);
 }
 
 /** Writes the head of a frame. */
@@ -153,6 +182,45 @@ export function settingsFrame(
     write32(bytes, at + 2, value);
   });
   return bytes;
+}
+
+/** Waits for the preface of a client, byte by byte (RFC 9113, 3.4). */
+export class PrefaceReader {
+  #seen = 0;
+
+  get done(): boolean {
+    return this.#seen === PREFACE.byteLength;
+  }
+
+  /** Gives what comes behind it. */
+  feed(chunk: Uint8Array): Uint8Array {
+    let at = 0;
+    while (at < chunk.byteLength && !this.done) {
+      if (chunk[at++] !== PREFACE[this.#seen++]) {
+        throw protocolError("the connection does not begin as HTTP/2 does");
+      }
+    }
+    return at === 0 ? chunk : chunk.subarray(at);
+  }
+}
+
+/** Streams that were reset here: frames may still be on their way to them. */
+export class ResetStreams {
+  readonly #ids = new Set<number>();
+
+  has(id: number): boolean {
+    return this.#ids.has(id);
+  }
+
+  add(id: number): void {
+    const ids = this.#ids;
+    ids.add(id);
+    if (ids.size <= MAX_RESET) return;
+    for (const oldest of ids) {
+      ids.delete(oldest);
+      break;
+    }
+  }
 }
 
 /** Takes whole frames, with their payload a view that is good for the call. */

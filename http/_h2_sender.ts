@@ -15,8 +15,6 @@ export class H2Sender {
   window = h2.DEFAULT_WINDOW;
   /** Of a stream that begins. */
   initialWindow = h2.DEFAULT_WINDOW;
-  /** Payload of a frame, at most. */
-  frameSize = h2.FRAME_SIZE;
   readonly #writer: Writer;
   readonly #encoder = new HpackEncoder();
   readonly #scheduler = new Scheduler<H2Stream>();
@@ -72,7 +70,7 @@ export class H2Sender {
   fields(id: number, fields: Fields, end: boolean): void {
     const block = this.#encoder.encode(fields);
     const flags = end ? h2.END_STREAM : 0;
-    const size = this.frameSize;
+    const size = h2.FRAME_SIZE;
     if (block.byteLength <= size) {
       this.frame(h2.HEADERS, flags | h2.END_HEADERS, id, block);
       return;
@@ -127,7 +125,7 @@ export class H2Sender {
 
   #sendSome(stream: H2Stream): void {
     const data = stream.take(
-      Math.min(this.frameSize, this.window, stream.sendWindow),
+      Math.min(h2.FRAME_SIZE, this.window, stream.sendWindow),
     );
     const size = data.byteLength;
     const last = stream.queued === 0 && stream.endsWithData;

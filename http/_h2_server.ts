@@ -5,7 +5,7 @@ import { Writer } from "../tcp/_writer.ts";
 import { ENHANCE_YOUR_CALM, H2Error } from "./_h2_frames.ts";
 import { H2ServerStream } from "./_h2_server_stream.ts";
 import { H2Session } from "./_h2_session.ts";
-import type { SessionOwner } from "./_h2_session.ts";
+import type { SessionOwner } from "./_h2_types.ts";
 import type { H2Stream, StreamListener } from "./_h2_stream.ts";
 import { takeRequest } from "./_wire_answer.ts";
 import type { WireExchange } from "./_wire_exchange.ts";

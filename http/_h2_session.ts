@@ -1,50 +1,22 @@
-import { H2Error, H2StreamError } from "./_h2_frames.ts";
+import { H2Error, H2StreamError, protocolError, unpad } from "./_h2_frames.ts";
 import * as h2 from "./_h2_frames.ts";
+import { BlockReader } from "./_h2_blocks.ts";
+import type { FieldBlock } from "./_h2_blocks.ts";
 import type { Fields } from "./_h1_types.ts";
 import { Guard } from "./_h2_guard.ts";
 import { NO_PRIORITY, parsePriority } from "./_h2_priority.ts";
 import type { Priority } from "./_h2_priority.ts";
+import { PeerSettings } from "./_h2_settings.ts";
+import type { SessionOptions, SessionOwner } from "./_h2_types.ts";
 import { H2Sender } from "./_h2_sender.ts";
 import { H2Stream } from "./_h2_stream.ts";
 import type { StreamListener } from "./_h2_stream.ts";
 import { ReceiveWindows } from "./_h2_windows.ts";
-import { HpackDecoder, HpackError } from "./_hpack_decoder.ts";
+import { HpackError } from "./_hpack_decoder.ts";
 import type { Writer } from "../tcp/_writer.ts";
 
-/** Streams we have reset, whose frames may still be on their way. */
-const MAX_RESET = 1024;
-/** CONTINUATION frames of one block, at most; most blocks have none. */
-const MAX_CONTINUATIONS = 64;
 /** Priorities of streams that have not begun, at most. */
 const MAX_EARLY = 64;
-
-/** What a session goes by. */
-export interface SessionOptions {
-  readonly role: "client" | "server";
-  /** Streams that the peer may have open at a time. */
-  readonly streams: number;
-  /** Bytes of a section of fields, counted as RFC 9113, 6.5.2, says. */
-  readonly header: number;
-  /** Bytes of the window of a stream at first, and at most. */
-  readonly window: number;
-  readonly maxWindow: number;
-}
-
-/** Who the session is for. */
-export interface SessionOwner {
-  /** The peer opens a stream: who is it for? `undefined` refuses it. */
-  open(): ((stream: H2Stream) => StreamListener) | undefined;
-  /** The peer's settings have come, the first time or again. */
-  settled(): void;
-  /** The peer wants no streams past this one. */
-  goingAway(last: number, code: number): void;
-  /** A ping of ours was answered. */
-  ponged(): void;
-  /** A stream is over. */
-  left(): void;
-  /** The session is over: GOAWAY is written, and nothing is read any more. */
-  failed(error: H2Error): void;
-}
 
 /** Eight bytes that tell our pings apart. */
 const PROBE = new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]);
@@ -58,10 +30,8 @@ const QUESTION = new Uint8Array([2, 0, 0, 0, 0, 0, 0, 0]);
 export class H2Session {
   /** Streams that are open, by their number. */
   readonly streams = new Map<number, H2Stream>();
-  /** Of the peer (RFC 9113, 6.5.2). */
-  maxStreams = Infinity;
-  maxHeaderList = Infinity;
-  extendedConnect = false;
+  /** What the peer says of itself. */
+  readonly peer = new PeerSettings();
   /** The peer's settings have come. */
   ready = false;
   /** Over: an error of the connection. */
@@ -74,34 +44,28 @@ export class H2Session {
   readonly #owner: SessionOwner;
   readonly #sender: H2Sender;
   readonly #reader: h2.FrameReader;
-  readonly #decoder = new HpackDecoder();
+  readonly #blocks: BlockReader;
   readonly #windows: ReceiveWindows;
-  readonly #wasReset = new Set<number>();
+  readonly #wasReset = new h2.ResetStreams();
   readonly #early = new Map<number, Priority>();
   readonly #resets = new Guard("streams were reset", 1000, 100);
   readonly #controls = new Guard("frames that ask for an answer", 1000, 100);
   readonly #idlers = new Guard("frames that do nothing", 2000, 200);
-  #greeting: number;
+  readonly #preface: h2.PrefaceReader | undefined;
   /** Number of the last stream that is taken; set by GOAWAY. */
   #accepted = Infinity;
   #nextId = 1;
-  /** A header block whose end is to come. */
-  #block: {
-    id: number;
-    ended: boolean;
-    chunks: Uint8Array[];
-    size: number;
-  } | undefined;
   #probing = false;
 
   constructor(writer: Writer, options: SessionOptions, owner: SessionOwner) {
     this.#sender = new H2Sender(writer);
     this.#options = options;
     this.#owner = owner;
-    this.#greeting = options.role === "server" ? 0 : h2.PREFACE.byteLength;
+    if (options.role === "server") this.#preface = new h2.PrefaceReader();
     this.#reader = new h2.FrameReader((type, flags, id, payload) =>
       this.#onFrame(type, flags, id, payload)
     );
+    this.#blocks = new BlockReader(options.header);
     this.#windows = new ReceiveWindows(options.window, options.maxWindow);
   }
 
@@ -127,15 +91,17 @@ export class H2Session {
 
   /** Whether something has begun to come that is not whole. */
   get within(): boolean {
-    return this.#greeting < h2.PREFACE.byteLength || !this.ready ||
-      this.#block !== undefined || this.#reader.within;
+    return !this.ready ||
+      this.#blocks.within !== 0 || this.#reader.within;
   }
 
   /** Takes in what came. */
   data(chunk: Uint8Array): void {
     if (this.error !== undefined) return;
     try {
-      const rest = this.#greet(chunk);
+      const rest = this.#preface === undefined || this.#preface.done
+        ? chunk
+        : this.#preface.feed(chunk);
       if (rest.byteLength > 0) this.#reader.feed(rest);
     } catch (error) {
       this.fail(
@@ -149,21 +115,6 @@ export class H2Session {
         throw error;
       }
     }
-  }
-
-  /** The client's preface, byte by byte (RFC 9113, 3.4). */
-  #greet(chunk: Uint8Array): Uint8Array {
-    if (this.#greeting === h2.PREFACE.byteLength) return chunk;
-    let at = 0;
-    while (at < chunk.byteLength && this.#greeting < h2.PREFACE.byteLength) {
-      if (chunk[at++] !== h2.PREFACE[this.#greeting++]) {
-        throw new H2Error(
-          h2.PROTOCOL_ERROR,
-          "Cannot take a connection: it does not begin as one of HTTP/2 does",
-        );
-      }
-    }
-    return chunk.subarray(at);
   }
 
   /** An error of the connection: tells the peer, and whoever has a stream. */
@@ -196,8 +147,8 @@ export class H2Session {
     if (!this.ready && (type !== h2.SETTINGS || (flags & h2.ACK) !== 0)) {
       throw protocolError("the first frame is not SETTINGS");
     }
-    const block = this.#block;
-    if (block !== undefined && (type !== h2.CONTINUATION || id !== block.id)) {
+    const { within } = this.#blocks;
+    if (within !== 0 && (type !== h2.CONTINUATION || id !== within)) {
       throw protocolError("a header block is interrupted");
     }
     try {
@@ -214,7 +165,8 @@ export class H2Session {
         this.#onData(flags, id, payload);
         break;
       case h2.HEADERS:
-        this.#onHeaders(flags, id, payload);
+        if (id === 0) throw protocolError("HEADERS without a stream");
+        this.#onBlock(this.#blocks.begin(flags, id, payload));
         break;
       case h2.PRIORITY:
         this.#onPriority(id, payload);
@@ -237,7 +189,7 @@ export class H2Session {
         this.#onWindowUpdate(id, payload);
         break;
       case h2.CONTINUATION:
-        this.#onContinuation(flags, payload);
+        this.#onBlock(this.#blocks.goOn(flags, payload));
         break;
       case h2.PRIORITY_UPDATE:
         this.#onPriorityUpdate(id, payload);
@@ -305,57 +257,9 @@ export class H2Session {
     this.settle(stream);
   }
 
-  #onHeaders(flags: number, id: number, payload: Uint8Array): void {
-    if (id === 0) throw protocolError("HEADERS without a stream");
-    let block = (flags & h2.PADDED) === 0 ? payload : unpad(payload);
-    let itself = false;
-    if ((flags & h2.PRIORITIZED) !== 0) {
-      if (block.byteLength < 5) {
-        throw new H2Error(
-          h2.FRAME_SIZE_ERROR,
-          "Cannot take HEADERS: too short",
-        );
-      }
-      itself = h2.read31(block, 0) === id;
-      block = block.subarray(5);
-    }
-    const ended = (flags & h2.END_STREAM) !== 0;
-    if (itself) throw protocolError(`stream ${id} depends on itself`);
-    if ((flags & h2.END_HEADERS) !== 0) this.#onBlock(id, ended, block);
-    else {
-      this.#block = { id, ended, chunks: [block], size: block.byteLength };
-    }
-  }
-
-  #onContinuation(flags: number, payload: Uint8Array): void {
-    const block = this.#block;
-    if (block === undefined) throw protocolError("CONTINUATION of nothing");
-    block.chunks.push(payload);
-    block.size += payload.byteLength;
-    // Compressed it is hardly longer than it is: no need to keep more.
-    if (
-      block.size > 2 * this.#options.header + h2.FRAME_SIZE ||
-      block.chunks.length > MAX_CONTINUATIONS
-    ) {
-      throw new H2Error(
-        h2.ENHANCE_YOUR_CALM,
-        `Cannot take a header block: it is longer than ${this.#options.header} bytes`,
-      );
-    }
-    if ((flags & h2.END_HEADERS) === 0) return;
-    this.#block = undefined;
-    const whole = new Uint8Array(block.size);
-    let at = 0;
-    for (const chunk of block.chunks) {
-      whole.set(chunk, at);
-      at += chunk.byteLength;
-    }
-    this.#onBlock(block.id, block.ended, whole);
-  }
-
-  #onBlock(id: number, ended: boolean, block: Uint8Array): void {
-    // In any case, for it changes the table (RFC 9113, 4.3).
-    const fields = this.#decoder.decode(block, this.#options.header);
+  #onBlock(block: FieldBlock | undefined): void {
+    if (block === undefined) return;
+    const { id, fields, ended } = block;
     let stream = this.streams.get(id);
     if (stream === undefined) {
       if (this.#options.role === "client" || !this.#isIdle(id)) {
@@ -381,7 +285,7 @@ export class H2Session {
     const priority = this.#early.get(id) ?? NO_PRIORITY;
     this.#early.delete(id);
     if (id > this.#accepted) {
-      this.#remember(id);
+      this.#wasReset.add(id);
       return undefined;
     }
     const listen = this.streams.size < this.#options.streams
@@ -468,10 +372,13 @@ export class H2Session {
     }
     this.#controls.count();
     for (let at = 0; at < payload.byteLength; at += 6) {
-      this.#set(
-        (payload[at] << 8) | payload[at + 1],
-        h2.read32(payload, at + 2),
-      );
+      const setting = (payload[at] << 8) | payload[at + 1];
+      const value = h2.read32(payload, at + 2);
+      this.peer.set(setting, value, this.#options.role);
+      if (setting === h2.INITIAL_WINDOW_SIZE) this.#setInitialWindow(value);
+      else if (setting === h2.HEADER_TABLE_SIZE) {
+        this.#sender.setTableSize(value);
+      }
     }
     this.#sender.frame(h2.SETTINGS, h2.ACK, 0, undefined);
     this.ready = true;
@@ -479,49 +386,8 @@ export class H2Session {
     this.#sender.pump();
   }
 
-  #set(setting: number, value: number): void {
-    switch (setting) {
-      case h2.HEADER_TABLE_SIZE:
-        this.#sender.setTableSize(value);
-        break;
-      case h2.ENABLE_PUSH:
-        if (value > 1 || (value === 1 && this.#options.role === "client")) {
-          throw protocolError(`SETTINGS_ENABLE_PUSH: ${value}`);
-        }
-        break;
-      case h2.MAX_CONCURRENT_STREAMS:
-        this.maxStreams = value;
-        break;
-      case h2.INITIAL_WINDOW_SIZE:
-        this.#setInitialWindow(value);
-        break;
-      case h2.MAX_FRAME_SIZE:
-        if (value < h2.FRAME_SIZE || value > 0xffffff) {
-          throw protocolError(`SETTINGS_MAX_FRAME_SIZE: ${value}`);
-        }
-        // Larger ones than ours are not sent: others wait behind them.
-        this.#sender.frameSize = Math.min(value, h2.FRAME_SIZE);
-        break;
-      case h2.MAX_HEADER_LIST_SIZE:
-        this.maxHeaderList = value;
-        break;
-      case h2.ENABLE_CONNECT_PROTOCOL:
-        // RFC 8441, 3: once it is on it stays so.
-        if (value > 1 || (value === 0 && this.extendedConnect)) {
-          throw protocolError(`SETTINGS_ENABLE_CONNECT_PROTOCOL: ${value}`);
-        }
-        this.extendedConnect = value === 1;
-        break;
-      case h2.NO_RFC7540_PRIORITIES:
-        if (value > 1) {
-          throw protocolError(`SETTINGS_NO_RFC7540_PRIORITIES: ${value}`);
-        }
-    }
-  }
-
   /** RFC 9113, 6.9.2: windows of streams move with it, also below zero. */
   #setInitialWindow(value: number): void {
-    if (value > h2.MAX_WINDOW) throw windowTooLarge(0);
     const change = value - this.#sender.initialWindow;
     this.#sender.initialWindow = value;
     for (const stream of this.streams.values()) {
@@ -627,7 +493,7 @@ export class H2Session {
 
   reset(stream: H2Stream, code: number): void {
     if (stream.over) return;
-    this.#remember(stream.id);
+    this.#wasReset.add(stream.id);
     this.#remove(stream);
     this.#sender.number(h2.RST_STREAM, stream.id, code);
   }
@@ -637,22 +503,12 @@ export class H2Session {
     if (this.#isIdle(id)) throw new H2Error(error.h2code, error.message);
     // Who makes us reset streams floods us as well as who resets them.
     this.#resets.count();
-    this.#remember(id);
+    this.#wasReset.add(id);
     this.#sender.number(h2.RST_STREAM, id, error.h2code);
     const stream = this.streams.get(id);
     if (stream === undefined) return;
     this.#remove(stream);
     stream.listener.cut(error);
-  }
-
-  #remember(id: number): void {
-    const ids = this.#wasReset;
-    ids.add(id);
-    if (ids.size <= MAX_RESET) return;
-    for (const oldest of ids) {
-      ids.delete(oldest);
-      break;
-    }
   }
 
   #remove(stream: H2Stream): void {
@@ -730,26 +586,9 @@ export class H2Session {
   }
 }
 
-function protocolError(what: string): H2Error {
-  return new H2Error(h2.PROTOCOL_ERROR, `Cannot go on: ${what}`);
-}
-
 function windowTooLarge(id: number): H2Error | H2StreamError {
   const message = "Cannot send: the window is too large";
   return id === 0
     ? new H2Error(h2.FLOW_CONTROL_ERROR, message)
     : new H2StreamError(h2.FLOW_CONTROL_ERROR, message);
-}
-
-/** Takes the padding off (RFC 9113, 6.1). */
-function unpad(payload: Uint8Array): Uint8Array {
-  if (payload.byteLength === 0) {
-    throw new H2Error(
-      h2.FRAME_SIZE_ERROR,
-      "Cannot take padding: none is there",
-    );
-  }
-  const end = payload.byteLength - payload[0];
-  if (end < 1) throw protocolError("more padding than there is");
-  return payload.subarray(1, end);
 }
