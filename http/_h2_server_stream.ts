@@ -28,6 +28,8 @@ import { WireExchange } from "./_wire_exchange.ts";
 import type { WireServer } from "./_wire_server.ts";
 
 const EMPTY = new Uint8Array(0);
+/** Milliseconds between a response and the reset behind it. */
+const LINGER = 1000;
 
 /** A stream of a server's connection: one request, and its response. */
 export class H2ServerStream implements Carrier, StreamListener {
@@ -41,6 +43,8 @@ export class H2ServerStream implements Carrier, StreamListener {
   #bodyDeadline = Infinity;
   /** When something of the response must have gone. */
   #sendDeadline = Infinity;
+  /** When the peer must have seen that its body is not wanted. */
+  #resetAt = Infinity;
   #sent = false;
   #flushing = false;
 
@@ -145,11 +149,8 @@ export class H2ServerStream implements Carrier, StreamListener {
       return;
     }
     const exchange = this.#exchange;
+    if (exchange === undefined || this.#resetAt !== Infinity) return;
     const size = chunk.byteLength;
-    if (exchange === undefined) {
-      this.stream.consume(size);
-      return;
-    }
     if (exchange.arrived) {
       // It is for the tunnel that is yet to be.
       this.#early.push(chunk);
@@ -159,7 +160,6 @@ export class H2ServerStream implements Carrier, StreamListener {
     const { body } = exchange;
     const { limits } = this.server.config;
     if (exchange.received > limits.body) {
-      this.stream.consume(size);
       this.#breakOff(
         413,
         new SizeLimitError(
@@ -206,9 +206,19 @@ export class H2ServerStream implements Carrier, StreamListener {
     if (stream.remoteEnded) return;
     const body = this.#exchange?.body;
     if (body?.taken && !body.discarded) return;
-    // RFC 9113, 8.1: nobody wants the rest.
-    stream.reset(NO_ERROR);
     this.#exchange?.breakOff(new ClosedError("The response is over"));
+    this.#letGo();
+  }
+
+  /**
+   * Nobody wants the rest of the request (RFC 9113, 8.1). Not at once: there
+   * are clients that lose the response to a reset right behind it.
+   */
+  #letGo(): void {
+    this.#exchange?.body?.discard();
+    this.stream.discard();
+    this.#bodyDeadline = Infinity;
+    this.#resetAt = this.server.after(LINGER);
   }
 
   cut(error: unknown): void {
@@ -302,17 +312,18 @@ export class H2ServerStream implements Carrier, StreamListener {
     exchange.breakOff(reason);
     exchange.body?.discard();
     if (unanswered) answerBare(exchange, status);
-    else if (exchange.finished) this.stream.reset(NO_ERROR);
+    else if (exchange.finished) this.#letGo();
   }
 
   /** Looks at the deadlines; called every so often. */
   check(now: number): void {
     const exchange = this.#exchange;
-    if (exchange === undefined || this.#tunnel !== undefined) return;
-    if (now >= exchange.deadline) {
+    if (this.#tunnel !== undefined) return;
+    if (exchange !== undefined && now >= exchange.deadline) {
       exchange.deadline = Infinity;
       if (!exchange.answered) answerBare(exchange, 503);
     }
+    if (now >= this.#resetAt) this.stream.reset(NO_ERROR);
     if (now >= this.#bodyDeadline) {
       const { body } = this.server.config.timeouts;
       this.#breakOff(

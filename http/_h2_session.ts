@@ -251,7 +251,8 @@ export class H2Session {
     stream.count(data.byteLength);
     if (ended) stream.endRemote();
     if (data.byteLength < size) this.consume(stream, size - data.byteLength);
-    if (data.byteLength > 0) stream.listener.data(data);
+    if (stream.discarding) this.consume(stream, data.byteLength);
+    else if (data.byteLength > 0) stream.listener.data(data);
     if (!ended || stream.over) return;
     stream.listener.end();
     this.settle(stream);
@@ -530,7 +531,7 @@ export class H2Session {
     if (read === 0 || stream.over || this.error !== undefined) return;
     stream.held -= read;
     this.#giveBack(read);
-    if (stream.remoteEnded) return;
+    if (stream.remoteEnded || stream.discarding) return;
     stream.unacked += read;
     if (stream.unacked < this.#windows.stream / 2) return;
     this.#sender.number(h2.WINDOW_UPDATE, stream.id, stream.unacked);

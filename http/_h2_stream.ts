@@ -55,6 +55,8 @@ export class H2Stream implements Scheduled {
   held = 0;
   /** Bytes consumed that the peer has not been told of. */
   unacked = 0;
+  /** What comes is dropped. */
+  discarding = false;
   /** Bytes that wait to be sent. */
   queued = 0;
   /** Bytes that may wait when there is room again. */
@@ -108,6 +110,12 @@ export class H2Stream implements Scheduled {
   /** So many bytes are read: as many more may come. */
   consume(size: number): void {
     this.session.consume(this, size);
+  }
+
+  /** Nothing of what comes is wanted any more: its window is left to close. */
+  discard(): void {
+    this.discarding = true;
+    this.session.consume(this, this.held);
   }
 
   // What goes.

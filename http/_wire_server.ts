@@ -267,8 +267,13 @@ export class WireServer implements HttpServer {
 
   /** Which kind of connection it is; `undefined`: its first bytes tell. */
   #kindOf({ tls }: Transport): Protocol | undefined {
-    if (tls !== undefined) return tls.alpn === "h2" ? "h2" : "http/1.1";
     const protocols = this.#protocols;
+    if (tls !== undefined) {
+      // Who agrees on nothing speaks HTTP/1.1, if that is listed.
+      return tls.alpn === "h2" || !protocols.includes("http/1.1")
+        ? "h2"
+        : "http/1.1";
+    }
     return protocols.length > 1 ? undefined : protocols[0];
   }
 

@@ -69,21 +69,53 @@ const tell: Parameters<typeof serve>[0] = (_, context) => {
   return new Response(protocol);
 };
 
-test("protocols: the wire engine speaks HTTP/1.1 and nothing else", {
+type Protocols = ServeOptions["protocols"];
+
+const one: Protocols = ["http/1.1"];
+const two: Protocols = ["h2"];
+const both: Protocols = ["h2", "http/1.1"];
+
+test("protocols: the wire engine speaks what is listed, by prior knowledge", {
   skip,
 }, async () => {
-  for (const protocols of [undefined, ["http/1.1"]] as const) {
-    const options = { protocols: protocols && [...protocols] };
-    await withServer(tell, options, async (server) => {
-      assertEquals(await curl(server), "http/1.1 1.1");
-      // RFC 9113, 3.3: its preface is no HTTP/1.1 request.
-      const old = await curl(server, "--http2-prior-knowledge");
-      assertEquals(old.includes("http/1.1"), false);
+  const rows: [Protocols, string | undefined, string | undefined][] = [
+    [undefined, "http/1.1 1.1", undefined],
+    [one, "http/1.1 1.1", undefined],
+    [two, undefined, "h2 2"],
+    [both, "http/1.1 1.1", "h2 2"],
+  ];
+  for (const [protocols, first, second] of rows) {
+    await withServer(tell, { protocols }, async (server) => {
+      const plain = await curl(server, "--http1.1");
+      assertEquals(plain.includes("http/1.1"), first !== undefined);
+      if (first !== undefined) assertEquals(plain, first);
+      const prior = await curl(server, "--http2-prior-knowledge");
+      assertEquals(prior.includes("h2"), second !== undefined);
+      if (second !== undefined) assertEquals(prior, second);
     });
-    await withServer(tell, { ...options, tls }, async (server) => {
-      assertEquals(await curl(server, "--http2"), "http/1.1 1.1");
-      assertEquals(await agree(server, ["h2", "http/1.1"]), "http/1.1");
-      assertEquals(await agree(server, ["h2"]), undefined);
+  }
+});
+
+test("protocols: the wire engine speaks what is listed, by ALPN", {
+  skip,
+}, async () => {
+  const rows: [Protocols, string, string][] = [
+    [undefined, "http/1.1 1.1", "h2 2"],
+    [one, "http/1.1 1.1", "http/1.1 1.1"],
+    [two, "failed", "h2 2"],
+    [both, "http/1.1 1.1", "h2 2"],
+    [["http/1.1", "h2"], "http/1.1 1.1", "http/1.1 1.1"],
+  ];
+  for (const [protocols, first, second] of rows) {
+    await withServer(tell, { protocols, tls }, async (server) => {
+      assertEquals(await curl(server, "--http1.1"), first);
+      assertEquals(await curl(server, "--http2"), second);
+      const [preferred] = protocols ?? both;
+      assertEquals(await agree(server, both), preferred);
+      if (protocols?.length === 1) {
+        const other = preferred === "h2" ? "http/1.1" : "h2";
+        assertEquals(await agree(server, [other]), undefined);
+      }
     });
   }
 });
