@@ -42,6 +42,7 @@ const bun = (globalThis as unknown as { Bun: BunNamespace }).Bun;
 
 /** What Bun.serve has no way to do. */
 const CANNOT = [
+  "http2",
   "proxyProtocol",
   "wiretap",
   "limits.header",

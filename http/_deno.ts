@@ -47,6 +47,7 @@ const deno = (globalThis as unknown as { Deno: DenoNamespace }).Deno;
 
 /** What Deno.serve has no way to do. */
 const CANNOT = [
+  "http2",
   "proxyProtocol",
   "wiretap",
   "limits.header",

@@ -152,6 +152,7 @@ export function resolveOptions(
   const given = new Set<string>();
   if (proxyProtocol) given.add("proxyProtocol");
   if (options.wiretap !== undefined) given.add("wiretap");
+  if (options.http2 !== undefined) given.add("http2");
   return {
     port: options.port ?? 8000,
     hostname: options.hostname ?? "0.0.0.0",

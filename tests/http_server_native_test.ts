@@ -16,6 +16,7 @@ function nativeTest(name: string, run: () => Promise<void>): void {
 
 nativeTest("the native engine refuses limits that it cannot keep", async () => {
   const refused: ServeOptions[] = [
+    { http2: {} },
     { limits: { header: 100 } },
     { limits: { target: 100 } },
     { limits: { connections: 1 } },
