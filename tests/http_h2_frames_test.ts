@@ -907,7 +907,7 @@ describe("serve() over HTTP/2: what it says", () => {
         if (i % 8 === 0) await new Promise((resolve) => setTimeout(resolve));
       }
       assertEquals((await peer.response(1)).body, "ok");
-    }, { greeting: PREFACE.subarray(0, 1) });
+    }, { greeting: PREFACE.subarray(0, 1), acknowledge: false });
   });
 
   test("serve() still answers HTTP/1.1 on the same port", async () => {
