@@ -257,7 +257,7 @@ function number32(bytes: Uint8Array, at: number): number {
 export interface H2PeerOptions {
   /** What it says first. @default {PREFACE and empty SETTINGS} */
   greeting?: Uint8Array;
-  /** Whether it acknowledges SETTINGS. @default {true} */
+  /** Whether it acknowledges SETTINGS and answers PING. @default {true} */
   acknowledge?: boolean;
   /** How long it waits for a frame, in ms. @default {10000} */
   wait?: number;
@@ -433,6 +433,7 @@ export class H2Peer {
       // Reset: as over as after an end.
     }
     this.ended = true;
+    this.connection.destroy();
     this.#wake?.();
   }
 
@@ -482,6 +483,8 @@ export class H2Peer {
         );
       }
       if (this.#acknowledge) this.send(frame(SETTINGS, ACK, 0));
+    } else if (type === PING && (flags & ACK) === 0 && this.#acknowledge) {
+      this.send(ping(payload, ACK));
     }
     this.frames.push({ type, flags, stream, payload, fields, number });
   }
