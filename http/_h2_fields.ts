@@ -51,8 +51,8 @@ function checkName(name: string): void {
   if (goodNames.has(name)) return;
   for (let i = 0; i < name.length; i++) {
     const c = name.charCodeAt(i);
-    // The table gives the lower case of a letter.
-    if (c > 0x7f || TOKEN[c] !== c) {
+    // The table gives the lower case of a letter, and 0 for what is refused.
+    if (c === 0 || c > 0x7f || TOKEN[c] !== c) {
       throw malformed(`bad field name ${showText(name)}`);
     }
   }

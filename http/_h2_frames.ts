@@ -223,6 +223,25 @@ export class ResetStreams {
   }
 }
 
+/** Ranges of streams that the peer left out, at most. */
+const MAX_RANGES = 64;
+
+/** Streams that the peer left out, and may not begin later (RFC 9113, 5.1.1). */
+export class SkippedStreams {
+  readonly #ranges: { first: number; last: number }[] = [];
+
+  has(id: number): boolean {
+    return this.#ranges.some(({ first, last }) => first <= id && id <= last);
+  }
+
+  /** A stream is begun: those between the last one and this are left out. */
+  add(last: number, id: number): void {
+    if (id - last <= 2) return;
+    this.#ranges.push({ first: last + 1, last: id - 1 });
+    if (this.#ranges.length > MAX_RANGES) this.#ranges.shift();
+  }
+}
+
 /** Takes whole frames, with their payload a view that is good for the call. */
 export type OnFrame = (
   type: number,

@@ -47,6 +47,7 @@ export class H2Session {
   readonly #blocks: BlockReader;
   readonly #windows: ReceiveWindows;
   readonly #wasReset = new h2.ResetStreams();
+  readonly #skipped = new h2.SkippedStreams();
   readonly #early = new Map<number, Priority>();
   readonly #resets = new Guard("streams were reset", 1000, 100);
   readonly #controls = new Guard("frames that ask for an answer", 1000, 100);
@@ -208,8 +209,8 @@ export class H2Session {
 
   /** A frame on a stream that is no more. */
   #onClosed(id: number): void {
-    if (this.#isIdle(id)) {
-      throw protocolError(`a frame on stream ${id}, which is idle`);
+    if (this.#isIdle(id) || this.#skipped.has(id)) {
+      throw protocolError(`a frame on stream ${id}, which was not begun`);
     }
     if (this.#wasReset.has(id)) return;
     throw new H2Error(
@@ -282,6 +283,7 @@ export class H2Session {
   /** The peer opens a stream (RFC 9113, 5.1.1 and 5.1.2). */
   #opened(id: number): H2Stream | undefined {
     if ((id & 1) === 0) throw protocolError(`a request on stream ${id}`);
+    this.#skipped.add(this.lastPeer, id);
     this.lastPeer = id;
     const priority = this.#early.get(id) ?? NO_PRIORITY;
     this.#early.delete(id);
