@@ -56,6 +56,7 @@ export type { FileOptions } from "./file.ts";
 export { fromCallback } from "./from_callback.ts";
 export type { CallbackHandler } from "./from_callback.ts";
 export * from "../streams/errors.ts";
+export { fromNodeListener } from "./from_node_listener.ts";
 export { multipart } from "./multipart.ts";
 export type { MultipartLimits, Part } from "./multipart.ts";
 export { installResponse, Response } from "./response.ts";

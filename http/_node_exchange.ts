@@ -1,0 +1,66 @@
+import { exchangeOf } from "./_exchange.ts";
+import { abortIncoming, discard, makeIncoming } from "./_node_incoming.ts";
+import { Answer } from "./_node_outgoing.ts";
+import { NodeSocket } from "./_node_socket.ts";
+import type { ServerContext } from "./types.ts";
+
+/** A listener of `"request"` events of node:http. */
+export type Listener = (request: object, response: object) => unknown;
+
+/** Has a request answered by a listener. */
+export function runListener(
+  listener: Listener,
+  request: Request,
+  context: ServerContext,
+): Promise<Response> {
+  return new Promise((respond, refuse) => {
+    const secure = request.url.startsWith("https:");
+    const socket = new NodeSocket(context, secure);
+    const incoming = makeIncoming(request, {
+      context,
+      socket,
+      leave: () => leave(),
+    });
+    const answer = new Answer({
+      request,
+      context,
+      incoming,
+      socket,
+      respond,
+      refuse,
+      report: (error) => exchangeOf(request)?.report(error),
+    });
+    const { outgoing } = answer;
+    const { signal } = request;
+    const leave = () => {
+      abortIncoming(incoming);
+      answer.lose(signal.reason);
+    };
+    if (signal.aborted) queueMicrotask(leave);
+    else signal.addEventListener("abort", leave, { once: true });
+    outgoing.on("finish", () => discard(incoming));
+    outgoing.on("close", () => signal.removeEventListener("abort", leave));
+    socket.onDestroy = (error) => {
+      abortIncoming(incoming);
+      answer.inner.destroy(error);
+    };
+    socket.on("timeout", () => {
+      const heard = [
+        incoming.emit("timeout"),
+        outgoing.emit("timeout"),
+        socket.listenerCount("timeout") > 1,
+      ];
+      if (!heard.includes(true)) socket.destroy();
+    });
+    try {
+      const result = listener(incoming, outgoing) as
+        | PromiseLike<unknown>
+        | undefined;
+      if (typeof result?.then === "function") {
+        result.then(undefined, (error: unknown) => answer.fail(error));
+      }
+    } catch (error) {
+      answer.fail(error);
+    }
+  });
+}
