@@ -16,7 +16,7 @@ import type {
 import { keepCookies } from "./_client_jar.ts";
 import { codingsOf, decode } from "./_client_decode.ts";
 import type { Settled } from "./_client_options.ts";
-import { asResponse, LightResponse } from "./_client_response.ts";
+import { asResponse, headersOf, LightResponse } from "./_client_response.ts";
 import type { ClientResponse } from "./_client_response.ts";
 import type { Deadline } from "./_client_timers.ts";
 import type { Fields, ResponseHead } from "./_h1_types.ts";
@@ -179,6 +179,17 @@ export class Call extends CallRecord implements ContentOwner {
   /** It goes on. */
   onProgress(): void {
     if (!this.headed) this.#disarm();
+  }
+
+  /** Something that is not yet the answer. */
+  onInform({ status, fields }: ResponseHead): void {
+    const { onInform } = this.settled;
+    if (onInform === undefined) return;
+    try {
+      onInform(status, headersOf(fields));
+    } catch (error) {
+      this.#abort(error);
+    }
   }
 
   onHead(head: ResponseHead): void {

@@ -73,8 +73,9 @@ export class H1Connection implements Carrier {
       head: (head) => this.#onHead(head),
       data: (chunk) => this.#call?.onData(chunk),
       end: (trailers) => this.#onEnd(trailers),
-      inform: ({ status }) => {
-        if (status === 100) this.#proceed();
+      inform: (head) => {
+        if (head.status === 100) this.#proceed();
+        else this.#call?.onInform(head);
         if (++this.#informed <= MAX_INFORMED) return;
         this.fail(
           new NetError("Cannot wait: only informational responses come", {

@@ -23,7 +23,7 @@ const SETTINGS = [
   ...["headers", "query", "queryStyle", "auth", "base", "timeout"],
   ...["redirect", "maxRedirects", "maxResponseSize", "decompress"],
   ...["throwOnStatus", "unix", "tls", "lookup", "proxy", "noProxy"],
-  ...["cookies", "retry", "expectContinue"],
+  ...["cookies", "retry", "expectContinue", "protocols", "onInform"],
 ];
 const INIT = new Set([
   ...SETTINGS,
@@ -86,6 +86,7 @@ export interface Settled {
   readonly cookies: CookieJar | undefined;
   /** Milliseconds to wait for a 100; `undefined`: it is not asked for. */
   readonly expect: number | undefined;
+  readonly onInform: ClientSettings["onInform"];
 }
 
 const BASICS: Settled = {
@@ -102,6 +103,7 @@ const BASICS: Settled = {
   noProxy: undefined,
   cookies: undefined,
   expect: undefined,
+  onInform: undefined,
 };
 
 /** The settings with others laid over them. */
@@ -132,6 +134,8 @@ export function settle(given: ClientSettings, under = BASICS): Settled {
     throw new TypeError("Cannot fetch: cookies is no CookieJar");
   }
   checkLookup(lookup, "fetch");
+  checkProtocols(given.protocols);
+  checkFunction(given.onInform, "onInform", "fetch");
   checkAmount(given.maxRedirects, "maxRedirects");
   checkAmount(given.maxResponseSize, "maxResponseSize");
   return {
@@ -152,6 +156,7 @@ export function settle(given: ClientSettings, under = BASICS): Settled {
     expect: expectContinue === undefined
       ? under.expect
       : expectation(expectContinue),
+    onInform: given.onInform ?? under.onInform,
   };
 }
 
@@ -162,6 +167,20 @@ function expectation(given: boolean | number): number | undefined {
   if (typeof given === "boolean") return given ? EXPECT_WAIT : undefined;
   checkAmount(given, "expectContinue");
   return given;
+}
+
+function checkProtocols(given: readonly string[] | undefined): void {
+  if (given === undefined) return;
+  if (!Array.isArray(given) || given.length === 0) {
+    throw new TypeError("Cannot fetch: protocols must be a list");
+  }
+  for (const protocol of given) {
+    if (protocol !== "http/1.1") {
+      throw new TypeError(
+        `Cannot fetch: only http/1.1 is spoken here: protocols: ${protocol}`,
+      );
+    }
+  }
 }
 
 function checkTls(tls: true | TlsClientOptions): TlsClientOptions {
@@ -180,10 +199,6 @@ function checkTls(tls: true | TlsClientOptions): TlsClientOptions {
 export function checkInit(init: ClientInit): void {
   checkKnown(init, INIT, "fetch");
   const { cache, form, json, body, duplex } = init;
-  const { integrity } = init as { integrity?: string };
-  if (integrity !== undefined && integrity !== "") {
-    throw new TypeError("Cannot fetch: integrity is not checked here");
-  }
   if (cache === "force-cache" || cache === "only-if-cached") {
     throw new TypeError(`Cannot fetch: nothing is cached here: ${cache}`);
   }

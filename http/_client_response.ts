@@ -57,7 +57,8 @@ class FrozenHeaders extends Headers {
   }
 }
 
-function headersOf(fields: Fields): Headers {
+/** Fields as headers that cannot be changed. */
+export function headersOf(fields: Fields): Headers {
   const pairs: [string, string][] = [];
   for (let i = 0; i < fields.length; i += 2) {
     pairs.push([fields[i], fields[i + 1]]);
@@ -118,6 +119,11 @@ export class LightResponse {
     this.#raw = incoming;
     this.#incoming = decoded === undefined ? incoming : undefined;
     this.#content = decoded ?? incoming;
+  }
+
+  /** The same with another body. */
+  static over(response: LightResponse, content: Content): LightResponse {
+    return new LightResponse(response.#parts, undefined, content);
   }
 
   static is(response: object): boolean {
@@ -316,6 +322,23 @@ export function standardOf(response: Response): Response {
   return LightResponse.is(response)
     ? new Response(response.body, response)
     : response;
+}
+
+/** The response, with its body read, as if it had not been. */
+export function rebuilt(
+  response: ClientResponse,
+  bytes: Uint8Array<ArrayBuffer>,
+): ClientResponse {
+  if (response.body === null) return response;
+  const whole = new Response(bytes, response);
+  return LightResponse.is(response)
+    ? asResponse(
+      LightResponse.over(
+        response as unknown as LightResponse,
+        new StreamContent(whole.body!),
+      ),
+    )
+    : whole as ClientResponse;
 }
 
 /** It is one, by its prototype. */

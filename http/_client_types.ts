@@ -105,6 +105,16 @@ export interface ClientSettings {
    * @default {false}
    */
   expectContinue?: boolean | number;
+  /**
+   * What may be spoken. Only HTTP/1.1 is, for now: `"h2"` is refused.
+   * @default {["http/1.1"]}
+   */
+  protocols?: readonly ("http/1.1" | "h2")[];
+  /**
+   * Told of informational responses, such as 103 early hints, as they come,
+   * but for 100 and 101. What it throws is what the request rejects with.
+   */
+  onInform?(status: number, headers: Headers): void;
 }
 
 /** What can be said of one request: fetch's own options and more. */
@@ -123,6 +133,12 @@ export interface ClientInit extends ClientSettings {
   state?: unknown;
   /** Sending never waits for the response, nor the other way round. */
   duplex?: "half";
+  /**
+   * Hashes of the decoded body, one of which it has to have (W3C, Subresource
+   * Integrity): `sha256-`, `sha384-` or `sha512-` and base64. The response is
+   * given once its body is there, all of it in memory.
+   */
+  integrity?: string;
   /** Nothing is cached here: `"force-cache"` and the like are refused. */
   cache?: RequestCache;
   /** Without meaning outside a browser. */

@@ -31,6 +31,7 @@ import { Pool } from "./_client_pool.ts";
 import { markReplayable } from "./_client_replay.ts";
 import { Retries } from "./_client_retry.ts";
 import type { Route } from "./_client_pool.ts";
+import { parseIntegrity, verified } from "./_client_integrity.ts";
 import type { ClientResponse } from "./_client_response.ts";
 import type { ClientStats } from "./_client_stats.ts";
 import { TransportSource } from "./_client_transport.ts";
@@ -285,7 +286,15 @@ export class Client implements AsyncDisposable {
     return href === target.href ? target : targetOf(href);
   }
 
-  #start(draft: Draft, init: ClientInit | undefined, promise: Settle): void {
+  #start(draft: Draft, init: ClientInit | undefined, given: Settle): void {
+    const integrity = parseIntegrity(
+      init?.integrity ?? draft.request?.integrity ?? "",
+    );
+    const promise = integrity === undefined ? given : {
+      resolve: (response: ClientResponse) =>
+        void verified(response, integrity).then(given.resolve, given.reject),
+      reject: given.reject,
+    };
     const retry = this.#retries.layer(init?.retry);
     const layers = this.#options.use!;
     const use = retry === undefined ? layers : [retry, ...layers];
