@@ -10,6 +10,15 @@
  *
  * @module
  */
+export { channel } from "./channel.ts";
+export type {
+  ChannelHandlers,
+  ChannelListener,
+  ChannelMessage,
+  ChannelOptions,
+  ChannelSession,
+  ChannelSocket,
+} from "./channel.ts";
 export * from "./client.ts";
 export { compose } from "./compose.ts";
 export type { Middleware, Next } from "./compose.ts";
