@@ -107,7 +107,7 @@ export function bodyOf(body: ClientBody): RequestBody {
   if (body instanceof ReadableStream) return streamBody(body);
   if (typeof body === "object" && body !== null) {
     if (Symbol.asyncIterator in body) {
-      return onceBody(() => fromIterator(body[Symbol.asyncIterator]()));
+      return onceBody(() => fromIterator(body[Symbol.asyncIterator](), body));
     }
     if (Symbol.iterator in body) {
       return onceBody(() => fromIterator(body[Symbol.iterator]()));
@@ -148,13 +148,20 @@ export function streamBody(
 
 function fromIterator(
   iterator: Iterator<unknown> | AsyncIterator<unknown>,
+  of?: object,
 ): Puller {
+  let begun = false;
   return {
     async next() {
+      begun = true;
       const result = await iterator.next();
       return result.done ? undefined : toBytes(result.value);
     },
-    cancel() {
+    cancel(reason) {
+      if (!begun && of !== undefined && "receive" in of && "destroy" in of) {
+        // A source whose loop was never entered does not see it left.
+        (of as { destroy(reason: unknown): void }).destroy(reason);
+      }
       // Leaving the loop runs its `finally`; its error is for nobody.
       (async () => await iterator.return?.())().catch(() => {});
     },

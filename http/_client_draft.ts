@@ -1,5 +1,6 @@
 import { bodyOf, onceBody, wholeBody } from "./_client_body.ts";
 import type { ClientBody, Puller, RequestBody } from "./_client_body.ts";
+import { multipartBody } from "./_client_multipart.ts";
 import type { GivenFields, Settled } from "./_client_options.ts";
 import type { ClientInit } from "./_client_types.ts";
 import { encodeQuery } from "./_client_url.ts";
@@ -35,6 +36,7 @@ export function bodyFrom(
       "application/x-www-form-urlencoded;charset=UTF-8",
     );
   }
+  if (init?.multipart !== undefined) return multipartBody(init.multipart);
   if (init?.body !== undefined) {
     return init.body === null ? undefined : bodyOf(init.body as ClientBody);
   }

@@ -28,6 +28,7 @@ const SETTINGS = [
 const INIT = new Set([
   ...SETTINGS,
   ...["method", "body", "signal", "form", "json", "state", "duplex", "cache"],
+  "multipart",
   ...["credentials", "integrity", "keepalive", "mode", "priority"],
   ...["referrer", "referrerPolicy", "window"],
 ]);
@@ -198,17 +199,19 @@ function checkTls(tls: true | TlsClientOptions): TlsClientOptions {
 /** Refuses an init that makes no sense. */
 export function checkInit(init: ClientInit): void {
   checkKnown(init, INIT, "fetch");
-  const { cache, form, json, body, duplex } = init;
+  const { cache, form, json, multipart, body, duplex } = init;
   if (cache === "force-cache" || cache === "only-if-cached") {
     throw new TypeError(`Cannot fetch: nothing is cached here: ${cache}`);
   }
   if (duplex !== undefined && duplex !== "half") {
     throw new TypeError(`Cannot fetch: no such duplex: ${duplex}`);
   }
-  const bodies = [body ?? undefined, form, json]
+  const bodies = [body ?? undefined, form, json, multipart]
     .filter((given) => given !== undefined);
   if (bodies.length > 1) {
-    throw new TypeError("Cannot fetch: give one of body, form and json");
+    throw new TypeError(
+      "Cannot fetch: give one of body, form, json and multipart",
+    );
   }
 }
 

@@ -2,6 +2,7 @@ import type { Lookup } from "../tcp/_lookup.ts";
 import type { ProxyOptions } from "../tcp/_proxy.ts";
 import type { TlsClientOptions, Wiretap } from "../tcp/types.ts";
 import type { ClientBody } from "./_client_body.ts";
+import type { MultipartInit } from "./_client_multipart.ts";
 import type { ClientResponse } from "./_client_response.ts";
 import type { ClientTransport } from "./_client_transport.ts";
 import type { CookieJar } from "./cookie_jar.ts";
@@ -129,6 +130,16 @@ export interface ClientInit extends ClientSettings {
   form?: QueryInit;
   /** A value, sent as JSON. */
   json?: unknown;
+  /**
+   * Fields and files of a form, sent as multipart/form-data (RFC 7578): a list
+   * of parts, or a record of them by name. They are sent piece by piece, with
+   * Content-Length when the length of each is known: text, bytes and Blobs
+   * (Files, too). Such a form can be sent again, after a redirect or a retry;
+   * one with a stream, an iterable or a source in it cannot. A name with a
+   * control character is refused with a TypeError, and so is a `content-type`
+   * given in `headers`: it is the form that knows its boundary.
+   */
+  multipart?: MultipartInit;
   /** Anything, for middleware: its third argument. */
   state?: unknown;
   /** Sending never waits for the response, nor the other way round. */

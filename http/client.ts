@@ -13,6 +13,7 @@ import {
   methodOf,
   overlay,
   settle,
+  without,
 } from "./_client_options.ts";
 import type { GivenFields, Settled } from "./_client_options.ts";
 import { PendingResponse } from "./_client_promise.ts";
@@ -46,6 +47,12 @@ import { StatusError } from "./errors.ts";
 import type { Fields } from "./_h1_types.ts";
 
 export type { ClientBody } from "./_client_body.ts";
+export type {
+  MultipartBody,
+  MultipartInit,
+  MultipartPart,
+  MultipartValue,
+} from "./_client_multipart.ts";
 export type { ClientResponse, ClientTimings } from "./_client_response.ts";
 export type {
   ClientAuth,
@@ -265,7 +272,9 @@ export class Client implements AsyncDisposable {
     return {
       method: methodOf(init?.method ?? request?.method ?? "GET"),
       target: this.#target(request?.url ?? input as string | URL, init),
-      given: over(given, this.#given),
+      given: init?.multipart === undefined
+        ? over(given, this.#given)
+        : untyped(over(given, this.#given), init.headers, given),
       body: bodyFrom(init, request),
       settled: request === undefined || init?.redirect !== undefined
         ? settled
@@ -398,6 +407,22 @@ function withAuth(given: GivenFields, { auth }: ClientInit): GivenFields {
   if (auth === undefined) return given;
   const fields: Fields = ["authorization", authorization(auth)];
   return { ...given, fields: overlay(fields, given.fields) };
+}
+
+const TYPE = new Set(["content-type"]);
+
+/** The type of a form is its own: only it knows its boundary. */
+function untyped(
+  all: GivenFields,
+  headers: HeadersInit | undefined,
+  given: GivenFields,
+): GivenFields {
+  if (headers !== undefined && hasField(given.fields, "content-type")) {
+    throw new TypeError(
+      "Cannot send multipart: leave content-type out of the headers: it has to name the boundary",
+    );
+  }
+  return { ...all, fields: without(all.fields, TYPE) };
 }
 
 function over(given: GivenFields, under: GivenFields): GivenFields {
