@@ -249,7 +249,11 @@ export class Call extends CallRecord implements ContentOwner {
         status,
         statusText: head.reason,
         fields,
-        httpVersion: head.minor === 0 ? "1.0" : "1.1",
+        httpVersion: head.version === "h2"
+          ? "2.0"
+          : head.minor === 0
+          ? "1.0"
+          : "1.1",
         answer: this,
       },
       content,
@@ -347,11 +351,15 @@ export class Call extends CallRecord implements ContentOwner {
       return;
     }
     if (
-      !this.answered && !this.#replayed && connection?.reused &&
-      error.code !== "ETIMEDOUT" && error.code !== "ERR_BODY" &&
-      error.code !== "ERR_CLOSED" && this.#replayable
+      !this.answered && !this.#replayed &&
+      (error.code === "ERR_HTTP2_REFUSED_STREAM"
+        // Nobody has seen it (RFC 9113, 8.7).
+        ? this.#sendable
+        // It was dying as the request was sent (RFC 9112, 9.3.1).
+        : connection?.reused && error.code !== "ETIMEDOUT" &&
+          error.code !== "ERR_BODY" && error.code !== "ERR_CLOSED" &&
+          this.#replayable)
     ) {
-      // It was dying as the request was sent (RFC 9112, 9.3.1).
       this.#replayed = true;
       this.#acquire(true);
       return;
@@ -399,7 +407,7 @@ export class Call extends CallRecord implements ContentOwner {
     const connection = this.#connection;
     if (this.over || connection === undefined) return;
     this.#discard();
-    if (!this.#drainable) connection.destroy(reason);
+    if (connection.shared || !this.#drainable) connection.destroy(reason);
     else this.#drain();
     this.#finish();
   }
@@ -437,8 +445,9 @@ export class Call extends CallRecord implements ContentOwner {
       if (!this.over) afterwards();
     };
     this.#discard();
-    if (this.#drainable && head.keepAlive) this.#drain();
-    else this.#giveUpBody();
+    if (this.#drainable && head.keepAlive && !this.#connection?.shared) {
+      this.#drain();
+    } else this.#giveUpBody();
   }
 
   #goOn(plan: Plan): void {

@@ -12,6 +12,10 @@ export interface Plan {
   readonly method: string;
   readonly target: Target;
   readonly fields: Fields;
+  /** The same with cookies, and what else goes out. */
+  readonly sent: Fields;
+  /** `Host`, or `:authority`. */
+  readonly host: string;
   readonly body: RequestBody | undefined;
   /** Request line and fields, but for framing and the empty line. */
   readonly head: string;
@@ -29,6 +33,8 @@ export interface Plan {
 export interface Carrier {
   /** Whether it has served a request before this one. */
   readonly reused: boolean;
+  /** Whether others share the connection: to end an exchange costs nothing. */
+  readonly shared: boolean;
   /** Sends the request of a call. */
   start(call: Call): void;
   /** No more for now: the reader of the body is slow. */

@@ -5,7 +5,7 @@ import { keepAliveTime } from "./_client_keep_alive.ts";
 import type { Carrier } from "./_client_carrier.ts";
 import { bodyLength, pieces, sourceError } from "./_client_body.ts";
 import type { Puller, RequestBody } from "./_client_body.ts";
-import type { Host } from "./_client_pool.ts";
+import type { Host, PoolConnection } from "./_client_pool.ts";
 import type { Deadline } from "./_client_timers.ts";
 import { ResponseReader } from "./_h1_reader.ts";
 import type { Fields, H1Limits, ResponseHead } from "./_h1_types.ts";
@@ -35,7 +35,7 @@ const encoder = new TextEncoder();
 const scratch = new Uint8Array(TOGETHER);
 
 /** A connection to a server: one request at a time goes over it. */
-export class H1Connection implements Carrier {
+export class H1Connection implements Carrier, PoolConnection {
   readonly #host: Host;
   readonly #transport: Transport;
   readonly #reader: ResponseReader;
@@ -96,6 +96,15 @@ export class H1Connection implements Carrier {
       },
       close: (error) => this.#onClose(error),
     });
+  }
+
+  /** It carries an exchange itself, one at a time. */
+  get shared(): boolean {
+    return false;
+  }
+
+  carrier(): this {
+    return this;
   }
 
   /** Whether it has served a request before this one. */

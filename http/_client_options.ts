@@ -85,6 +85,8 @@ export interface Settled {
   readonly proxies: Proxies | undefined;
   readonly noProxy: NoProxy | undefined;
   readonly cookies: CookieJar | undefined;
+  /** As they were given; `undefined`: both with TLS, else HTTP/1.1. */
+  readonly protocols: ("http/1.1" | "h2")[] | undefined;
   /** Milliseconds to wait for a 100; `undefined`: it is not asked for. */
   readonly expect: number | undefined;
   readonly onInform: ClientSettings["onInform"];
@@ -103,6 +105,7 @@ const BASICS: Settled = {
   proxies: undefined,
   noProxy: undefined,
   cookies: undefined,
+  protocols: undefined,
   expect: undefined,
   onInform: undefined,
 };
@@ -135,7 +138,6 @@ export function settle(given: ClientSettings, under = BASICS): Settled {
     throw new TypeError("Cannot fetch: cookies is no CookieJar");
   }
   checkLookup(lookup, "fetch");
-  checkProtocols(given.protocols);
   checkFunction(given.onInform, "onInform", "fetch");
   checkAmount(given.maxRedirects, "maxRedirects");
   checkAmount(given.maxResponseSize, "maxResponseSize");
@@ -148,6 +150,9 @@ export function settle(given: ClientSettings, under = BASICS): Settled {
     throwOnStatus: given.throwOnStatus ?? under.throwOnStatus,
     unix: given.unix ?? under.unix,
     tls: given.tls === undefined ? under.tls : checkTls(given.tls),
+    protocols: given.protocols === undefined
+      ? under.protocols
+      : checkProtocols(given.protocols),
     lookup: lookup ?? under.lookup,
     proxies: proxy === undefined ? under.proxies : proxiesOf(proxy, "fetch"),
     noProxy: noProxy === undefined
@@ -170,30 +175,36 @@ function expectation(given: boolean | number): number | undefined {
   return given;
 }
 
-function checkProtocols(given: readonly string[] | undefined): void {
-  if (given === undefined) return;
-  if (!Array.isArray(given) || given.length === 0) {
-    throw new TypeError("Cannot fetch: protocols must be a list");
-  }
-  for (const protocol of given) {
-    if (protocol !== "http/1.1") {
-      throw new TypeError(
-        `Cannot fetch: only http/1.1 is spoken here: protocols: ${protocol}`,
-      );
-    }
-  }
-}
-
 function checkTls(tls: true | TlsClientOptions): TlsClientOptions {
   if (tls === true) return {};
   checkClientTls(tls);
   const { alpn } = tls;
-  if (alpn !== undefined && (alpn.length !== 1 || alpn[0] !== "http/1.1")) {
+  if (alpn !== undefined && !alpn.every(isSpoken)) {
     throw new TypeError(
-      `Cannot fetch: only http/1.1 is spoken here: tls.alpn: ${alpn}`,
+      `Cannot fetch: only h2 and http/1.1 are spoken here: tls.alpn: ${alpn}`,
     );
   }
   return tls;
+}
+
+function isSpoken(protocol: unknown): boolean {
+  return protocol === "h2" || protocol === "http/1.1";
+}
+
+function checkProtocols(
+  protocols: ClientSettings["protocols"],
+): Settled["protocols"] {
+  if (
+    !Array.isArray(protocols) || protocols.length === 0 ||
+    new Set(protocols).size !== protocols.length || !protocols.every(isSpoken)
+  ) {
+    throw new TypeError(
+      `Cannot fetch: protocols must be a list of "h2" and "http/1.1", each once: ${
+        JSON.stringify(protocols)
+      }`,
+    );
+  }
+  return [...protocols];
 }
 
 /** Refuses an init that makes no sense. */

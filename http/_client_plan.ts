@@ -65,19 +65,22 @@ export function makePlan(init: PlanInit): Plan {
     fields = [...fields, "content-type", body.type];
   }
   const route = routeOf(target, settled, localAddress);
+  const sent = withCookies(fields, settled.cookies, target.href);
+  const host = given.host ?? target.host;
   return {
     method,
     target,
     fields,
+    sent,
+    host,
     body,
     close: given.close,
     expect: settled.expect,
     head: headText(
       method,
       target,
-      given.host ?? target.host,
-      wayText(route, fields) +
-        fieldText(withCookies(fields, settled.cookies, target.href)) +
+      host,
+      wayText(route, fields) + fieldText(sent) +
         (given.close ? "connection: close\r\n" : ""),
       route,
     ),
@@ -147,13 +150,19 @@ export function routeOf(
   const proxy = unix === undefined && proxies !== undefined
     ? proxyFor(proxies, noProxy, target)
     : undefined;
+  const { protocols } = settled;
   const tls = target.secure
-    ? { alpn: ["http/1.1"], ...settled.tls }
+    ? { alpn: protocols ?? BOTH, ...settled.tls }
     : undefined;
+  const forward = proxy !== undefined && isForwarded(proxy, target.secure);
+  // Without TLS one has to know (RFC 9113, 3.3).
+  const prior = !target.secure && !forward && protocols?.length === 1 &&
+    protocols[0] === "h2";
   const identity = tls === undefined ? 0 : identityOf(tls);
-  const key = unix === undefined && localAddress === undefined && identity === 0
+  const key = unix === undefined && localAddress === undefined &&
+      identity === 0 && protocols === undefined
     ? target.origin
-    : [target.origin, unix ?? "", localAddress ?? "", identity].join(" ");
+    : [target.origin, unix, localAddress, identity, protocols].join(" ");
   return {
     key: proxy === undefined && lookup === undefined
       ? key
@@ -165,9 +174,13 @@ export function routeOf(
     tls,
     lookup,
     proxy,
-    forward: proxy !== undefined && isForwarded(proxy, target.secure),
+    forward,
+    prior,
   };
 }
+
+/** What `https:` is spoken in, unless somebody says otherwise. */
+const BOTH = ["h2", "http/1.1"];
 
 const MAX_IDENTITIES = 256;
 const identities = new Map<string, number>();
@@ -175,12 +188,12 @@ let lastIdentity = 0;
 
 /** A number for what is trusted and shown: the same for the same; 0: usual. */
 function identityOf(tls: TlsClientOptions): number {
-  const { ca, cert, key, serverName, insecure } = tls;
+  const { ca, cert, key, serverName, insecure, alpn } = tls;
   if (
     ca === undefined && cert === undefined && serverName === undefined &&
-    !insecure
+    !insecure && alpn === BOTH
   ) return 0;
-  const text = JSON.stringify([ca, cert, key, serverName, insecure]);
+  const text = JSON.stringify([ca, cert, key, serverName, insecure, alpn]);
   let identity = identities.get(text);
   if (identity === undefined) {
     if (identities.size >= MAX_IDENTITIES) identities.clear();
@@ -230,19 +243,21 @@ export function followRedirect(
   }
   if (target.origin !== plan.target.origin) fields = without(fields, SECRETS);
   const route = routeOf(target, settled, plan.route.localAddress);
+  const sent = withCookies(fields, settled.cookies, target.href);
   return {
     ...plan,
     method,
     target,
     fields,
-    body,
+    sent,
     // A Host of the caller's was for the first one.
+    host: target.host,
+    body,
     head: headText(
       method,
       target,
       target.host,
-      wayText(route, fields) +
-        fieldText(withCookies(fields, settled.cookies, target.href)) +
+      wayText(route, fields) + fieldText(sent) +
         (plan.close ? "connection: close\r\n" : ""),
       route,
     ),

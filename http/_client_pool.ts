@@ -1,13 +1,15 @@
 import { NetError, PoolError } from "../streams/errors.ts";
 import { dial } from "../tcp/_dial.ts";
+import type { Transport } from "../tcp/_transport.ts";
 import { tapped } from "../tcp/_wiretap.ts";
 import type { Lookup } from "../tcp/_lookup.ts";
 import type { ProxyPlan } from "../tcp/_proxy.ts";
 import type { TlsClientOptions, Wiretap } from "../tcp/types.ts";
 import { Deadlines } from "./_client_timers.ts";
 import { H1Connection } from "./_client_connection.ts";
+import { H2ClientConnection } from "./_h2_client.ts";
 import type { Call } from "./_client_call.ts";
-import type { CallQueue, CarrierSource } from "./_client_carrier.ts";
+import type { CallQueue, Carrier, CarrierSource } from "./_client_carrier.ts";
 import type { ClientStats, HostStats } from "./_client_stats.ts";
 
 /** Where the connections of a host go to. */
@@ -23,6 +25,23 @@ export interface Route {
   readonly proxy: ProxyPlan | undefined;
   /** Whether the proxy is handed the requests: no tunnel. */
   readonly forward: boolean;
+  /** Whether HTTP/2 is spoken without asking. */
+  readonly prior: boolean;
+}
+
+/** A connection as its pool knows it. */
+export interface PoolConnection {
+  /** Whether it was unused for too long while no timer could fire. */
+  readonly stale: boolean;
+  /** What carries one request. */
+  carrier(): Carrier;
+  /** Nobody uses it: it neither keeps the process alive nor lives for ever. */
+  sleep(): void;
+  wake(): void;
+  /** Ends it; requests on it hear nothing. */
+  destroy(): void;
+  /** Ends it with an error for its requests. */
+  fail(error: NetError): void;
 }
 
 /** Bounds of a pool. */
@@ -201,8 +220,14 @@ export class Pool implements CarrierSource {
 export class Host implements CallQueue {
   readonly pool: Pool;
   readonly route: Route;
-  readonly #idle: H1Connection[] = [];
-  readonly #all = new Set<H1Connection>();
+  readonly #idle: PoolConnection[] = [];
+  readonly #all = new Set<PoolConnection>();
+  /** Those that many requests share. */
+  readonly #shared = new Set<H2ClientConnection>();
+  /** What it was found to speak. */
+  #speaks: "h1" | "h2" | undefined;
+  /** It wants HTTP/1.1, though it offers HTTP/2. */
+  #demoted = false;
   readonly #dials = new Set<Dial>();
   #first: Call | undefined;
   #last: Call | undefined;
@@ -239,14 +264,9 @@ export class Host implements CallQueue {
 
   /** Gives the call a connection, now or as soon as there is one. */
   acquire(call: Call, fresh: boolean): void {
-    let connection = fresh ? undefined : this.#idle.pop();
-    while (connection?.stale) {
-      connection.destroy();
-      connection = this.#idle.pop();
-    }
+    const connection = this.#free(fresh);
     if (connection !== undefined) {
-      connection.wake();
-      call.run(connection);
+      call.run(connection.carrier());
       return;
     }
     if (this.pool.closed) {
@@ -272,6 +292,49 @@ export class Host implements CallQueue {
     call.waiting = this;
     this.#queued++;
     if (!this.#dial(call)) call.queued();
+  }
+
+  /** A connection that takes a request now. */
+  #free(fresh: boolean): PoolConnection | undefined {
+    for (const connection of this.#shared) {
+      if (!connection.room) continue;
+      if (connection.stale) {
+        connection.destroy();
+        continue;
+      }
+      this.#rouse(connection);
+      return connection;
+    }
+    let connection = fresh ? undefined : this.#idle.pop();
+    while (connection?.stale) {
+      connection.destroy();
+      connection = this.#idle.pop();
+    }
+    connection?.wake();
+    return connection;
+  }
+
+  /** It is not idle any more. */
+  #rouse(connection: PoolConnection): void {
+    const at = this.#idle.indexOf(connection);
+    if (at === -1) return;
+    this.#idle.splice(at, 1);
+    connection.wake();
+  }
+
+  /**
+   * Whether a connection may be shared: then there is one at first, and no
+   * other is made meanwhile.
+   */
+  get #shares(): boolean {
+    const { tls, prior } = this.route;
+    if (this.#demoted || this.#speaks === "h1") return false;
+    return prior || tls?.alpn?.includes("h2") === true;
+  }
+
+  /** The server wants HTTP/1.1 (RFC 9113, 7: HTTP_1_1_REQUIRED). */
+  demote(): void {
+    if (this.route.tls?.alpn?.includes("http/1.1")) this.#demoted = true;
   }
 
   get #full(): boolean {
@@ -329,7 +392,9 @@ export class Host implements CallQueue {
       call.dialing();
       return true;
     }
+    if (this.#shares && this.#dials.size > 0) return false;
     if (this.#full || !pool.admit(this)) return false;
+    const { tls } = route;
     const dial_: Dial = { call, controller: new AbortController() };
     this.#dials.add(dial_);
     call.dialing();
@@ -341,9 +406,9 @@ export class Host implements CallQueue {
       lookup: route.lookup,
       proxy: route.proxy,
       forward: route.forward,
-      tls: route.tls,
-      // Old servers know no ALPN; others choose http/1.1 or refuse.
-      alpnOptional: true,
+      tls: this.#demoted && tls ? { ...tls, alpn: ["http/1.1"] } : tls,
+      // Old servers know no ALPN, and speak HTTP/1.1.
+      alpnOptional: tls?.alpn?.includes("http/1.1"),
       timeout: call.settled.timeouts.connect,
       tlsTimeout: call.settled.timeouts.tls,
       lookupTimeout: call.settled.timeouts.lookup,
@@ -355,23 +420,71 @@ export class Host implements CallQueue {
         pool.left(this);
         return;
       }
-      const connection = new H1Connection(
-        this,
-        tapped(transport, pool.wiretap),
-      );
-      this.#all.add(connection);
-      this.release(connection, true);
+      this.#dialed(transport);
     }, (error: unknown) => {
+      const shared = this.#shares;
       this.#dials.delete(dial_);
       const caller = dial_.call;
       if (caller?.waiting === this) {
         this.#unlink(caller);
         caller.refuse(error);
       }
+      // Who waited for the same connection shares its fate.
+      if (shared && this.#all.size === 0) this.#refuseAll(error);
       pool.left(this);
       this.dialMore();
     });
     return true;
+  }
+
+  /** A connection is there. */
+  #dialed(below: Transport): void {
+    const { route, pool } = this;
+    const transport = tapped(below, pool.wiretap);
+    if (route.tls === undefined ? route.prior : below.tls?.alpn === "h2") {
+      this.#speaks = "h2";
+      const connection = new H2ClientConnection(this, transport);
+      this.#all.add(connection);
+      this.#shared.add(connection);
+      this.serve(connection);
+      if (connection.unused) this.rest(connection);
+      return;
+    }
+    this.#speaks = "h1";
+    const connection = new H1Connection(this, transport);
+    this.#all.add(connection);
+    this.release(connection, true);
+    this.dialMore();
+  }
+
+  #refuseAll(error: unknown): void {
+    for (let call = this.#first; call !== undefined; call = this.#first) {
+      this.#unlink(call);
+      call.refuse(error);
+    }
+  }
+
+  /** A shared connection has room for those that wait. */
+  serve(connection: H2ClientConnection): void {
+    while (connection.room && this.#first !== undefined) {
+      const call = this.#first;
+      this.#unlink(call);
+      this.#inherit(call);
+      this.#rouse(connection);
+      call.run(connection.carrier());
+    }
+  }
+
+  /** A shared connection has nothing to do. */
+  rest(connection: H2ClientConnection): void {
+    this.serve(connection);
+    if (!connection.unused || this.#idle.includes(connection)) return;
+    if (this.pool.closed || this.pool.starving || !connection.room) {
+      connection.destroy();
+      return;
+    }
+    this.#idle.push(connection);
+    connection.sleep();
   }
 
   /** A connection can serve again: the next call's, or idle. */
@@ -407,8 +520,9 @@ export class Host implements CallQueue {
   }
 
   /** A connection is over. */
-  remove(connection: H1Connection): void {
+  remove(connection: PoolConnection): void {
     if (!this.#all.delete(connection)) return;
+    this.#shared.delete(connection as H2ClientConnection);
     const at = this.#idle.indexOf(connection);
     if (at !== -1) this.#idle.splice(at, 1);
     this.pool.left(this);
@@ -432,10 +546,7 @@ export class Host implements CallQueue {
       code: "ERR_CLOSED",
       phase: "pool",
     });
-    for (let call = this.#first; call !== undefined; call = this.#first) {
-      this.#unlink(call);
-      call.refuse(error);
-    }
+    this.#refuseAll(error);
     for (const connection of [...this.#all]) connection.fail(error);
   }
 }

@@ -102,6 +102,7 @@ export class TransportSource implements CarrierSource {
 class TransportCarrier implements Carrier {
   readonly origin: string;
   readonly reused = false;
+  readonly shared = false;
   readonly #transport: ClientTransport;
   readonly #onOver: () => void;
   readonly #controller = new AbortController();
@@ -299,12 +300,9 @@ class TransportCarrier implements Carrier {
 /** The fields as they would be sent, but for those of the connection. */
 function headersOf(plan: Plan, length: number | undefined): Headers {
   const headers = new Headers();
-  for (const line of plan.head.split("\r\n").slice(1)) {
-    const colon = line.indexOf(":");
-    if (colon === -1) continue;
-    const name = line.slice(0, colon);
-    if (name !== "connection") headers.append(name, line.slice(colon + 2));
-  }
+  headers.append("host", plan.host);
+  const { sent } = plan;
+  for (let i = 0; i < sent.length; i += 2) headers.append(sent[i], sent[i + 1]);
   if (length !== undefined) headers.set("content-length", String(length));
   return headers;
 }

@@ -60,6 +60,14 @@ export interface ClientSettings {
   unix?: string;
   /** What `https:` trusts and shows. @default the runtime's authorities */
   tls?: true | TlsClientOptions;
+  /**
+   * What is spoken, and nothing else is: for `https:` it is agreed on by ALPN,
+   * in this order of preference; for `http:` HTTP/2 has to be the only one,
+   * for the client has to know that the server speaks it (RFC 9113, 3.3).
+   *
+   * @default {["h2", "http/1.1"]} for `https:`, `["http/1.1"]` for `http:`
+   */
+  protocols?: readonly ("http/1.1" | "h2")[];
   /** Says which addresses a name has. @default the system's resolver */
   lookup?: Lookup;
   /**
@@ -106,11 +114,6 @@ export interface ClientSettings {
    * @default {false}
    */
   expectContinue?: boolean | number;
-  /**
-   * What may be spoken. Only HTTP/1.1 is, for now: `"h2"` is refused.
-   * @default {["http/1.1"]}
-   */
-  protocols?: readonly ("http/1.1" | "h2")[];
   /**
    * Told of informational responses, such as 103 early hints, as they come,
    * but for 100 and 101. What it throws is what the request rejects with.

@@ -37,6 +37,8 @@ export interface ResponseHead {
   readonly status: number;
   readonly reason: string;
   readonly minor: 0 | 1;
+  /** Of a response that did not come in HTTP/1. */
+  readonly version?: "h2";
   readonly fields: Fields;
   readonly framing: Framing;
   readonly keepAlive: boolean;

@@ -98,10 +98,13 @@ export class H2StreamError extends ProtocolError {
 
   /** One of the error codes. */
   readonly h2code: number;
+  /** Whether it is the peer who said so. */
+  readonly remote: boolean;
 
-  constructor(h2code: number, message: string) {
+  constructor(h2code: number, message: string, remote = false) {
     super(message, { code: `ERR_HTTP2_${nameOfCode(h2code)}` });
     this.h2code = h2code;
+    this.remote = remote;
   }
 }
 

@@ -358,6 +358,7 @@ export class H2Session {
       new H2StreamError(
         code,
         `The stream was reset by the peer: ${h2.nameOfCode(code)}`,
+        true,
       ),
     );
   }
@@ -492,6 +493,11 @@ export class H2Session {
   /** Removes a stream whose two sides are done. */
   settle(stream: H2Stream): void {
     if (stream.localEnded && stream.remoteEnded) this.#remove(stream);
+  }
+
+  /** It is over for both sides, and both know. */
+  drop(stream: H2Stream): void {
+    this.#remove(stream);
   }
 
   reset(stream: H2Stream, code: number): void {

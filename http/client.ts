@@ -228,6 +228,8 @@ export class Client implements AsyncDisposable {
       method,
       target,
       fields: this.#usual,
+      sent: this.#usual,
+      host: target.host,
       body: undefined,
       head: headText(method, target, target.host, fields, route),
       close: false,

@@ -423,7 +423,7 @@ describe("Client", () => {
     for (
       const init of [
         ...[{ proxy: "a" }, { agent: 1 }, { dispatcher: 1 }],
-        ...[{ tls: {} }, { protocols: ["h2"] }, { cookies: {} }],
+        ...[{ tls: {} }, { protocols: ["h3"] }, { cookies: {} }],
         ...[{ cache: "force-cache" }, { duplex: "full" }, { redirect: "x" }],
         ...[{ queryStyle: "x" }, { timeout: { dns: 1 } }],
       ]
