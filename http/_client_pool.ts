@@ -53,6 +53,9 @@ export interface PoolLimits {
   readonly maxLifetime: number;
 }
 
+/** Streams at a time until the server says how many (RFC 9113, 6.5.2). */
+const EARLY_STREAMS = 100;
+
 /** A connection being made, on behalf of whoever waits. */
 interface Dial {
   /** Who gives up with it. */
@@ -224,6 +227,8 @@ export class Host implements CallQueue {
   readonly #all = new Set<PoolConnection>();
   /** Those that many requests share. */
   readonly #shared = new Set<H2ClientConnection>();
+  /** Requests that a shared one takes at a time, as far as is known. */
+  streams = EARLY_STREAMS;
   /** What it was found to speak. */
   #speaks: "h1" | "h2" | undefined;
   /** It wants HTTP/1.1, though it offers HTTP/2. */
@@ -337,6 +342,15 @@ export class Host implements CallQueue {
     if (this.route.tls?.alpn?.includes("http/1.1")) this.#demoted = true;
   }
 
+  /** Whether a connection is coming that may do for all that wait. */
+  get #isComing(): boolean {
+    for (const { session } of this.#shared) if (!session.ready) return true;
+    for (const { controller } of this.#dials) {
+      if (!controller.signal.aborted) return true;
+    }
+    return false;
+  }
+
   get #full(): boolean {
     return this.open >= this.pool.limits.perHost;
   }
@@ -386,13 +400,13 @@ export class Host implements CallQueue {
   #dial(call: Call): boolean {
     const { pool, route } = this;
     for (const dial of this.#dials) {
-      if (dial.call !== undefined) continue;
+      if (dial.call !== undefined || dial.controller.signal.aborted) continue;
       // Made for one who does not need it any more.
       dial.call = call;
       call.dialing();
       return true;
     }
-    if (this.#shares && this.#dials.size > 0) return false;
+    if (this.#shares && this.#isComing) return false;
     if (this.#full || !pool.admit(this)) return false;
     const { tls } = route;
     const dial_: Dial = { call, controller: new AbortController() };
@@ -422,9 +436,9 @@ export class Host implements CallQueue {
       }
       this.#dialed(transport);
     }, (error: unknown) => {
-      const shared = this.#shares;
       this.#dials.delete(dial_);
       const caller = dial_.call;
+      const shared = this.#shares && !dial_.controller.signal.aborted;
       if (caller?.waiting === this) {
         this.#unlink(caller);
         caller.refuse(error);
@@ -448,6 +462,7 @@ export class Host implements CallQueue {
       this.#shared.add(connection);
       this.serve(connection);
       if (connection.unused) this.rest(connection);
+      this.dialMore();
       return;
     }
     this.#speaks = "h1";

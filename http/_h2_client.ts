@@ -11,10 +11,10 @@ import type { SessionOwner } from "./_h2_types.ts";
 
 /** Bytes that wait for the kernel before streams are held. */
 const HIGH_WATER_MARK = 64 * 1024;
-/** Streams at a time until the server says how many (RFC 9113, 6.5.2). */
-const EARLY_STREAMS = 100;
 /** Bytes of a section of fields. */
 const MAX_FIELDS = 64 * 1024;
+/** Milliseconds until the server must have said its settings. */
+const GREETING = 10_000;
 const WINDOW = 1024 * 1024;
 const MAX_WINDOW = 16 * 1024 * 1024;
 
@@ -31,6 +31,8 @@ export class H2ClientConnection
   #draining = false;
   #idle: Deadline | undefined;
   #life: Deadline | undefined;
+  /** Until the server's settings have come. */
+  #greeting: Deadline | undefined;
   /** Whose answers have grown by what came at once. */
   #fed: H2ClientStream[] = [];
 
@@ -49,6 +51,10 @@ export class H2ClientConnection
     if (maxLifetime !== Infinity) {
       this.#life = this.deadlines.set(maxLifetime, () => this.#drainOut());
     }
+    this.#greeting = this.deadlines.set(
+      GREETING,
+      () => this.fail(closedError("The server does not speak HTTP/2")),
+    );
     this.session.start();
     transport.attach(this);
   }
@@ -62,7 +68,7 @@ export class H2ClientConnection
   /** Whether it takes one more request. */
   get room(): boolean {
     const { session } = this;
-    const most = session.ready ? session.peer.maxStreams : EARLY_STREAMS;
+    const most = session.ready ? session.peer.maxStreams : this.#host.streams;
     return !this.#over && !this.#draining && !session.exhausted &&
       session.error === undefined && session.streams.size < most;
   }
@@ -124,6 +130,7 @@ export class H2ClientConnection
     this.#over = true;
     this.#idle?.cancel();
     this.#life?.cancel();
+    this.#greeting?.cancel();
     this.#host.remove(this);
   }
 
@@ -172,7 +179,11 @@ export class H2ClientConnection
   }
 
   settled(): void {
+    this.#greeting?.cancel();
+    this.#greeting = undefined;
+    this.#host.streams = this.session.peer.maxStreams;
     this.#host.serve(this);
+    this.#host.dialMore();
   }
 
   goingAway(last: number): void {
@@ -209,8 +220,10 @@ export class H2ClientConnection
   }
 }
 
-function closedError(): NetError {
-  return new NetError("The server closed the connection", {
+function closedError(
+  message = "The server closed the connection",
+): NetError {
+  return new NetError(message, {
     code: "ECONNRESET",
     phase: "response",
     retryable: true,

@@ -109,7 +109,7 @@ describe("protocols", () => {
     withText(async (client) => {
       const protocols = ["http/1.1"] as const;
       assertEquals(await client.get("/", { protocols }).text(), TEXT);
-      for (const wrong of [[], ["h2"], ["http/1.1", "h2"], "http/1.1"]) {
+      for (const wrong of [[], ["h3"], ["http/1.1", "http/1.1"], "http/1.1"]) {
         await assertRejects(
           () => client.get("/", { protocols: wrong as unknown as ["h2"] }),
           TypeError,

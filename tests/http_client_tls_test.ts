@@ -133,7 +133,7 @@ describe("https:", () => {
       },
     ));
 
-  test("speaks HTTP/1.1 only, with servers without ALPN as well", () =>
+  test("speaks HTTP/1.1 with servers without ALPN, unless that is not wanted", () =>
     withClient(
       listen(
         tls.createServer(pair("server"), (socket: tls.TLSSocket) => {
@@ -145,9 +145,14 @@ describe("https:", () => {
       async (client, { url }) => {
         assertEquals(await client.get(url).text(), "hello");
         await assertRejects(
-          () => client.get(url, { tls: { ca, alpn: ["h2"] } }),
+          () => client.get(url, { tls: { ca, alpn: ["h3"] } }),
           TypeError,
           "http/1.1",
+        );
+        await assertRejects(
+          () => client.get(url, { protocols: ["h2"] }),
+          TypeError,
+          "h2",
         );
       },
       { tls: { ca } },
