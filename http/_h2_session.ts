@@ -42,7 +42,7 @@ export class H2Session {
   dataBytes = 0;
   readonly #options: SessionOptions;
   readonly #owner: SessionOwner;
-  readonly #sender: H2Sender;
+  readonly sender: H2Sender;
   readonly #reader: h2.FrameReader;
   readonly #blocks: BlockReader;
   readonly #windows: ReceiveWindows;
@@ -59,7 +59,7 @@ export class H2Session {
   #probing = false;
 
   constructor(writer: Writer, options: SessionOptions, owner: SessionOwner) {
-    this.#sender = new H2Sender(writer);
+    this.sender = new H2Sender(writer);
     this.#options = options;
     this.#owner = owner;
     if (options.role === "server") this.#preface = new h2.PrefaceReader();
@@ -79,15 +79,15 @@ export class H2Session {
       [h2.NO_RFC7540_PRIORITIES, 1],
     ];
     if (role === "client") {
-      this.#sender.write(h2.PREFACE);
+      this.sender.write(h2.PREFACE);
       settings.push([h2.ENABLE_PUSH, 0]);
     } else {
       settings.push([h2.MAX_CONCURRENT_STREAMS, streams]);
       settings.push([h2.ENABLE_CONNECT_PROTOCOL, 1]);
     }
-    this.#sender.write(h2.settingsFrame(settings));
+    this.sender.write(h2.settingsFrame(settings));
     const more = this.#windows.session - h2.DEFAULT_WINDOW;
-    this.#sender.number(h2.WINDOW_UPDATE, 0, more);
+    this.sender.number(h2.WINDOW_UPDATE, 0, more);
   }
 
   /** Whether something has begun to come that is not whole. */
@@ -123,8 +123,8 @@ export class H2Session {
     if (this.error !== undefined) return;
     this.error = error;
     this.#reader.stop();
-    this.#sender.stop();
-    this.#sender.goAway(this.lastPeer, error.h2code, error.message);
+    this.sender.stop();
+    this.sender.goAway(this.lastPeer, error.h2code, error.message);
     this.abandon(error);
     this.#owner.failed(error);
   }
@@ -335,7 +335,7 @@ export class H2Session {
     const text = String.fromCharCode(...payload.subarray(4, 260));
     const priority = parsePriority(text);
     const stream = this.streams.get(of);
-    if (stream !== undefined) this.#sender.prioritize(stream, priority);
+    if (stream !== undefined) this.sender.prioritize(stream, priority);
     else if (this.#isIdle(of) && this.#early.size < MAX_EARLY) {
       this.#early.set(of, priority);
     }
@@ -381,23 +381,23 @@ export class H2Session {
       this.peer.set(setting, value, this.#options.role);
       if (setting === h2.INITIAL_WINDOW_SIZE) this.#setInitialWindow(value);
       else if (setting === h2.HEADER_TABLE_SIZE) {
-        this.#sender.setTableSize(value);
+        this.sender.setTableSize(value);
       }
     }
-    this.#sender.frame(h2.SETTINGS, h2.ACK, 0, undefined);
+    this.sender.frame(h2.SETTINGS, h2.ACK, 0, undefined);
     this.ready = true;
     this.#owner.settled();
-    this.#sender.pump();
+    this.sender.pump();
   }
 
   /** RFC 9113, 6.9.2: windows of streams move with it, also below zero. */
   #setInitialWindow(value: number): void {
-    const change = value - this.#sender.initialWindow;
-    this.#sender.initialWindow = value;
+    const change = value - this.sender.initialWindow;
+    this.sender.initialWindow = value;
     for (const stream of this.streams.values()) {
       stream.sendWindow += change;
       if (stream.sendWindow > h2.MAX_WINDOW) throw windowTooLarge(0);
-      this.#sender.rewindow(stream);
+      this.sender.rewindow(stream);
     }
   }
 
@@ -408,7 +408,7 @@ export class H2Session {
     }
     if ((flags & h2.ACK) === 0) {
       this.#controls.count();
-      this.#sender.frame(h2.PING, h2.ACK, 0, payload);
+      this.sender.frame(h2.PING, h2.ACK, 0, payload);
     } else if (payload[0] === PROBE[0] && this.#probing) {
       this.#probing = false;
       this.#grow();
@@ -431,9 +431,9 @@ export class H2Session {
     const more = h2.read31(payload, 0);
     if (id === 0) {
       if (more === 0) throw protocolError("WINDOW_UPDATE of nothing");
-      this.#sender.window += more;
-      if (this.#sender.window > h2.MAX_WINDOW) throw windowTooLarge(0);
-      this.#sender.pump();
+      this.sender.window += more;
+      if (this.sender.window > h2.MAX_WINDOW) throw windowTooLarge(0);
+      this.sender.pump();
       return;
     }
     if (this.#isIdle(id)) {
@@ -446,14 +446,10 @@ export class H2Session {
     }
     stream.sendWindow += more;
     if (stream.sendWindow > h2.MAX_WINDOW) throw windowTooLarge(id);
-    if (stream.queued > 0) this.#sender.schedule(stream);
+    if (stream.queued > 0) this.sender.schedule(stream);
   }
 
   // Streams.
-
-  get sender(): H2Sender {
-    return this.#sender;
-  }
 
   /** Opens a stream with the head of a request; for a client. */
   request(
@@ -476,7 +472,7 @@ export class H2Session {
   #add(id: number, listen: (stream: H2Stream) => StreamListener): H2Stream {
     const stream = new H2Stream(this, id, {
       receive: this.#windows.stream,
-      send: this.#sender.initialWindow,
+      send: this.sender.initialWindow,
     }, listen);
     this.streams.set(id, stream);
     return stream;
@@ -486,7 +482,7 @@ export class H2Session {
   prioritize(stream: H2Stream, text: string): void {
     // A PRIORITY_UPDATE that came before counts more (RFC 9218, 7).
     if (stream.priority === NO_PRIORITY) {
-      this.#sender.prioritize(stream, parsePriority(text));
+      this.sender.prioritize(stream, parsePriority(text));
     }
   }
 
@@ -504,7 +500,7 @@ export class H2Session {
     if (stream.over) return;
     this.#wasReset.add(stream.id);
     this.#remove(stream);
-    this.#sender.number(h2.RST_STREAM, stream.id, code);
+    this.sender.number(h2.RST_STREAM, stream.id, code);
   }
 
   /** An error of a stream (RFC 9113, 5.4.2). */
@@ -513,7 +509,7 @@ export class H2Session {
     // Who makes us reset streams floods us as well as who resets them.
     this.#resets.count();
     this.#wasReset.add(id);
-    this.#sender.number(h2.RST_STREAM, id, error.h2code);
+    this.sender.number(h2.RST_STREAM, id, error.h2code);
     const stream = this.streams.get(id);
     if (stream === undefined) return;
     this.#remove(stream);
@@ -522,7 +518,7 @@ export class H2Session {
 
   #remove(stream: H2Stream): void {
     if (stream.over) return;
-    this.#sender.remove(stream);
+    this.sender.remove(stream);
     stream.drop();
     this.streams.delete(stream.id);
     const { held } = stream;
@@ -542,7 +538,7 @@ export class H2Session {
     if (stream.remoteEnded || stream.discarding) return;
     stream.unacked += read;
     if (stream.unacked < this.#windows.stream / 2) return;
-    this.#sender.number(h2.WINDOW_UPDATE, stream.id, stream.unacked);
+    this.sender.number(h2.WINDOW_UPDATE, stream.id, stream.unacked);
     stream.receiveWindow += stream.unacked;
     stream.unacked = 0;
     this.#probe();
@@ -551,7 +547,7 @@ export class H2Session {
   #giveBack(size: number): void {
     const more = this.#windows.giveBack(size);
     if (more === 0) return;
-    this.#sender.number(h2.WINDOW_UPDATE, 0, more);
+    this.sender.number(h2.WINDOW_UPDATE, 0, more);
     this.#probe();
   }
 
@@ -559,20 +555,20 @@ export class H2Session {
   #probe(): void {
     if (this.#probing || !this.#windows.beginProbe(this.dataBytes)) return;
     this.#probing = true;
-    this.#sender.frame(h2.PING, 0, 0, PROBE);
+    this.sender.frame(h2.PING, 0, 0, PROBE);
   }
 
   #grow(): void {
     const grown = this.#windows.endProbe(this.dataBytes);
     if (grown === undefined) return;
-    this.#sender.write(
+    this.sender.write(
       h2.settingsFrame([[h2.INITIAL_WINDOW_SIZE, this.#windows.stream]]),
     );
     for (const stream of this.streams.values()) {
       stream.receiveWindow += grown.stream;
     }
     if (grown.session > 0) {
-      this.#sender.number(h2.WINDOW_UPDATE, 0, grown.session);
+      this.sender.number(h2.WINDOW_UPDATE, 0, grown.session);
     }
   }
 
@@ -580,18 +576,18 @@ export class H2Session {
 
   /** Asks for an answer, which `ponged` tells. */
   ping(): void {
-    this.#sender.frame(h2.PING, 0, 0, QUESTION);
+    this.sender.frame(h2.PING, 0, 0, QUESTION);
   }
 
   /** Tells the peer which streams are taken (RFC 9113, 6.8). */
   goAway(last: number): void {
     this.#accepted = last;
-    this.#sender.goAway(last, h2.NO_ERROR, "");
+    this.sender.goAway(last, h2.NO_ERROR, "");
   }
 
   /** The transport has room again. */
   drained(): void {
-    this.#sender.pump();
+    this.sender.pump();
   }
 }
 
