@@ -98,6 +98,20 @@ async function reading(server: HttpServer, accept: string, path = "/") {
   };
 }
 
+/** What curl shows of a response that it decodes. */
+function curl(...args: string[]): Promise<string> {
+  return within(
+    new Promise((resolve, reject) => {
+      execFile(
+        "curl",
+        ["-sS", "--compressed", "-D-", ...args],
+        (error, stdout) => error ? reject(error) : resolve(stdout),
+      );
+    }),
+    10_000,
+  );
+}
+
 describe("acceptedOf()", () => {
   const rows: [string | null, string, boolean][] = [
     [null, "", true],
@@ -498,21 +512,7 @@ for (const engine of engines) {
           on,
           async (server) => {
             for (const path of ["", "stream"]) {
-              const out = await within(
-                new Promise<string>((resolve, reject) => {
-                  execFile(
-                    "curl",
-                    [
-                      "-sS",
-                      "--compressed",
-                      "-D-",
-                      server.url + path,
-                    ],
-                    (error, stdout) => error ? reject(error) : resolve(stdout),
-                  );
-                }),
-                10_000,
-              );
+              const out = await curl(server.url + path);
               assert(/content-encoding: (br|zstd|gzip)\r\n/i.test(out), out);
               assert(out.endsWith(long));
             }
@@ -571,6 +571,18 @@ for (const engine of engines) {
 }
 
 describe("serve() with compress", () => {
+  test("compresses for HTTP/2", { skip: needs("curl") }, () =>
+    withServer(
+      () => text({}, new Blob([long]).stream()),
+      { compress: true, protocols: ["h2", "http/1.1"] },
+      async (server) => {
+        const out = await curl("--http2-prior-knowledge", server.url);
+        assert(/^HTTP\/2 200/.test(out), out);
+        assert(/\ncontent-encoding: (br|zstd|gzip)\r\n/i.test(out), out);
+        assert(out.endsWith(long));
+      },
+    ));
+
   test("sends trailers behind what it compressed", () =>
     withServer(
       () => withTrailers(text({}, long), { "x-sum": "1" }),

@@ -1,3 +1,4 @@
+import { execFile } from "node:child_process";
 import * as http from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Writable } from "node:stream";
@@ -20,7 +21,7 @@ import {
   unchunk,
   withServer,
 } from "./_http_raw.ts";
-import { engines, until, within } from "./_support.ts";
+import { engines, needs, until, within } from "./_support.ts";
 
 type Listener = (req: IncomingMessage, res: ServerResponse) => unknown;
 
@@ -448,6 +449,33 @@ describe("fromNodeListener()", () => {
       assert(text.endsWith("\r\n\r\nhi"), text);
       client.destroy();
     }));
+
+  test(
+    "gives an answer to HTTP/2",
+    { skip: needs("curl") },
+    () =>
+      serving(async (req, res) => {
+        res.setHeader("x-seen", `${req.httpVersion} ${req.headers.host}`);
+        res.write(`${req.method} ${req.url} `);
+        res.end(await read(req));
+      }, async (server) => {
+        const out = await within(
+          new Promise<string>((resolve, reject) => {
+            execFile("curl", [
+              "-sSi",
+              "--http2-prior-knowledge",
+              "-d",
+              "hello",
+              `${server.url}a`,
+            ], (error, stdout) => error ? reject(error) : resolve(stdout));
+          }),
+          10_000,
+        );
+        assert(out.startsWith("HTTP/2 200"), out);
+        assert(/\nx-seen: 2\.0 127\.0\.0\.1:\d+\r\n/.test(out), out);
+        assert(out.endsWith("POST /a hello"), out);
+      }, { protocols: ["h2", "http/1.1"] }),
+  );
 
   test("gives an answer to HTTP/1.0", () =>
     serving((req, res) => {
