@@ -90,7 +90,7 @@ export function toRequest(
   if (body?.type !== undefined && !headers.has("content-type")) {
     headers.set("content-type", body.type);
   }
-  return new Request(target.href, {
+  const request = new Request(target.href, {
     method,
     headers,
     body: (body?.whole ?? (body && viewOf(body))) as BodyInit | undefined,
@@ -98,6 +98,14 @@ export function toRequest(
     redirect: settled.redirect,
     duplex: "half",
   } as RequestInit);
+  return withMethod(request, method);
+}
+
+/** Bun makes a GET of every method that it does not know. */
+export function withMethod(request: Request, method: string): Request {
+  return request.method === method
+    ? request
+    : Object.defineProperty(request, "method", { value: method });
 }
 
 /** A body as a stream; unless somebody reads it, nothing is opened. */

@@ -48,6 +48,10 @@ const TIMEOUTS = new Set([
 ]);
 const STYLES = new Set(["repeat", "brackets", "indices", "comma"]);
 const REDIRECTS = new Set(["follow", "error", "manual"]);
+const CACHES = new Set([
+  ...["default", "no-store", "reload", "no-cache", "force-cache"],
+  "only-if-cached",
+]);
 
 /** Refuses what nothing here honours, rather than ignore it. */
 export function checkKnown(
@@ -208,11 +212,16 @@ function checkProtocols(
 }
 
 /** Refuses an init that makes no sense. */
-export function checkInit(init: ClientInit): void {
+export function checkInit(init: ClientInit, caching: boolean): void {
   checkKnown(init, INIT, "fetch");
   const { cache, form, json, multipart, body, duplex } = init;
-  if (cache === "force-cache" || cache === "only-if-cached") {
-    throw new TypeError(`Cannot fetch: nothing is cached here: ${cache}`);
+  if (cache !== undefined && !CACHES.has(cache)) {
+    throw new TypeError(`Cannot fetch: no such cache mode: ${cache}`);
+  }
+  if (!caching && (cache === "force-cache" || cache === "only-if-cached")) {
+    throw new TypeError(
+      `Cannot fetch: nothing is cached without the middleware cache(): ${cache}`,
+    );
   }
   if (duplex !== undefined && duplex !== "half") {
     throw new TypeError(`Cannot fetch: no such duplex: ${duplex}`);

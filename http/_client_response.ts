@@ -126,6 +126,13 @@ export class LightResponse {
     return new LightResponse(response.#parts, undefined, content);
   }
 
+  /** Whether there is a body, without opening it. */
+  static hasBody(response: Response): boolean {
+    return #content in response
+      ? response.#content !== undefined
+      : response.body !== null;
+  }
+
   static is(response: object): boolean {
     return #parts in response;
   }

@@ -3,6 +3,7 @@ import type { MaybePromise } from "../streams/types.ts";
 import { bodyLength, sourceError } from "./_client_body.ts";
 import type { Puller, RequestBody } from "./_client_body.ts";
 import type { Call } from "./_client_call.ts";
+import { withMethod } from "./_client_draft.ts";
 import type { Carrier, CarrierSource, Plan } from "./_client_carrier.ts";
 import type { ClientStats, HostStats } from "./_client_stats.ts";
 import { Deadlines } from "./_client_timers.ts";
@@ -201,7 +202,10 @@ class TransportCarrier implements Carrier {
       redirect: "manual",
       duplex: "half",
     };
-    const request = new Request(target.href, init as RequestInit);
+    const request = withMethod(
+      new Request(target.href, init as RequestInit),
+      method,
+    );
     if (body === undefined || body.whole !== undefined) call.onSent();
     return request;
   }

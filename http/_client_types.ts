@@ -153,7 +153,10 @@ export interface ClientInit extends ClientSettings {
    * given once its body is there, all of it in memory.
    */
   integrity?: string;
-  /** Nothing is cached here: `"force-cache"` and the like are refused. */
+  /**
+   * How the middleware `cache` is used. Without it nothing is cached, and
+   * `"force-cache"` and `"only-if-cached"` are refused. @default {"default"}
+   */
   cache?: RequestCache;
   /** Without meaning outside a browser. */
   credentials?: RequestCredentials;

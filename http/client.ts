@@ -18,6 +18,7 @@ import {
 import type { GivenFields, Settled } from "./_client_options.ts";
 import { PendingResponse } from "./_client_promise.ts";
 import type { ResponsePromise } from "./_client_promise.ts";
+import { inheritContext, isCache, setContext } from "./_client_context.ts";
 import { inheritJar, jarOf } from "./_client_jar.ts";
 import {
   fieldText,
@@ -101,6 +102,8 @@ export class Client implements AsyncDisposable {
   readonly #usualText: string;
   readonly #retries: Retries;
   readonly #fast: boolean;
+  /** Whether there is a cache among the layers. */
+  readonly #caching: boolean;
   /** Whether there are no connections, and no proxies on the way. */
   readonly #direct: boolean;
   readonly #routes = new Map<string, Route>();
@@ -127,6 +130,7 @@ export class Client implements AsyncDisposable {
     const { fields, close, host, length } = this.#given;
     this.#usual = overlay(fields, usualFields(this.#settled.decompress));
     this.#usualText = fieldText(this.#usual);
+    this.#caching = this.#options.use!.some(isCache);
     this.#fast = !close && host === undefined && length === undefined &&
       !hasField(fields, "range") && options.base === undefined &&
       options.query === undefined && this.#options.use!.length === 0 &&
@@ -261,7 +265,7 @@ export class Client implements AsyncDisposable {
     input: string | URL | Request,
     init: ClientInit | undefined,
   ): Draft {
-    if (init !== undefined) checkInit(init);
+    if (init !== undefined) checkInit(init, this.#caching);
     const request = input instanceof Request ? input : undefined;
     const settled = init === undefined
       ? this.#settled
@@ -354,6 +358,18 @@ export class Client implements AsyncDisposable {
     const body = await draft.body;
     const first = toRequest(draft, body);
     if (body?.replayable) markReplayable(first);
+    if (this.#caching) {
+      const { unix, cookies, decompress } = settled;
+      const { host } = draft.given;
+      setContext(first, {
+        mode: init?.cache ?? draft.request?.cache ?? "default",
+        cookies,
+        ownCookies: init?.cookies !== undefined,
+        raw: !decompress,
+        place: [unix && `unix:${unix} `, host && `host:${host} `].join(""),
+        hosted: host !== undefined,
+      });
+    }
     const send = (request: Request): Promise<ClientResponse> => {
       const given = givenFields(request.headers);
       const same = request === first;
@@ -386,6 +402,7 @@ export class Client implements AsyncDisposable {
         request,
         (next) => {
           inheritJar(request, next);
+          inheritContext(request, next);
           return dispatch(at + 1, next);
         },
         init?.state,

@@ -3,6 +3,7 @@ import { chooseChallenge, DigestAnswers, newNonce } from "./_digest.ts";
 import type { Credentials, DigestChallenge } from "./_digest.ts";
 import { isReplayable } from "./_client_replay.ts";
 import type { ClientResponse } from "./_client_response.ts";
+import { sendWith } from "./_client_send_with.ts";
 import type { ClientMiddleware } from "./_client_types.ts";
 
 /** A hash of Digest authentication; each stands for its `-sess` as well. */
@@ -111,7 +112,7 @@ async function converse(
     const shown = await space?.authorize(request);
     const response = await (shown === undefined
       ? next(request)
-      : sendWith(request, shown.header, next));
+      : sendWith(request, [["authorization", shown.header]], next));
     const at = new URL(response.url || request.url);
     if (at.origin !== origin) {
       return response;
@@ -156,28 +157,6 @@ async function converse(
     await response.body?.cancel().catch(() => {});
     request = again;
     space = answer;
-  }
-}
-
-/** Sends it with credentials, and leaves it as it was. */
-async function sendWith(
-  request: Request,
-  header: string,
-  next: Send,
-): Promise<ClientResponse> {
-  try {
-    // In place: the client knows this request, and what its body is.
-    request.headers.set("authorization", header);
-  } catch {
-    // Another server's: nobody may change it.
-    const headers = new Headers(request.headers);
-    headers.set("authorization", header);
-    return await next(new Request(request, { headers }));
-  }
-  try {
-    return await next(request);
-  } finally {
-    request.headers.delete("authorization");
   }
 }
 

@@ -10,6 +10,14 @@
  *
  * @module
  */
+export { cache } from "./cache.ts";
+export type { CacheHeuristic, CacheOptions } from "./cache.ts";
+export { MemoryStore } from "./cache_store.ts";
+export type {
+  CacheStore,
+  MemoryStoreOptions,
+  StoredResponse,
+} from "./cache_store.ts";
 export { channel } from "./channel.ts";
 export type {
   ChannelHandlers,

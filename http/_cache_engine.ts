@@ -1,0 +1,540 @@
+import { NetError } from "../streams/errors.ts";
+import type { MaybePromise } from "../streams/types.ts";
+import {
+  ageOf,
+  freshened,
+  isStorable,
+  judge,
+  normalised,
+  policyOf,
+  storedField,
+  storedHeaders,
+  varyNames,
+  wishOf,
+} from "./_cache_policy.ts";
+import type { Heuristic, Verdict, Wish } from "./_cache_policy.ts";
+import { notCached, passed, served } from "./_cache_response.ts";
+import type { CacheStore, StoredResponse } from "./cache_store.ts";
+import { contextOf } from "./_client_context.ts";
+import type { ClientContext } from "./_client_context.ts";
+import { jarOf, withCookies } from "./_client_jar.ts";
+import { LightResponse } from "./_client_response.ts";
+import type { ClientResponse } from "./_client_response.ts";
+import { sendWith } from "./_client_send_with.ts";
+import { Deadlines } from "./_client_timers.ts";
+import { FetchError } from "./errors.ts";
+
+/** What a cache goes by, all there. */
+export interface CacheSettings {
+  readonly store: CacheStore;
+  readonly maxEntrySize: number;
+  readonly heuristic: Heuristic | undefined;
+  readonly partition: ((request: Request) => MaybePromise<string>) | undefined;
+  readonly now: () => number;
+  readonly onError: ((error: unknown) => void) | undefined;
+}
+
+type Send = (request: Request) => Promise<ClientResponse>;
+
+const SAFE = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+/** What a server that cannot answer says (RFC 5861, 4). */
+const FAILURES = new Set([500, 502, 503, 504]);
+/** With these a caller has a cache of its own (Fetch, 4.6). */
+const CONDITIONS = [
+  ...["if-match", "if-none-match", "if-modified-since"],
+  ...["if-unmodified-since", "if-range"],
+];
+/** Responses under one key, for what `Vary` and partitions tell apart. */
+const MAX_VARIANTS = 32;
+/** Milliseconds that nobody waits for. */
+const BEHIND_TIME = 60_000;
+/** Keys whose change is remembered, for those who asked before. */
+const MAX_CHANGED = 4096;
+
+/** One request, as the cache looks at it. */
+interface Visit {
+  readonly request: Request;
+  readonly next: Send;
+  readonly key: string;
+  readonly context: ClientContext;
+  readonly wish: Wish;
+  readonly partition: string;
+  /** Values of its fields as `Vary` compares them. */
+  readonly value: (name: string) => string | null;
+}
+
+/** What was found, and how good it is. */
+interface Found {
+  readonly stored: StoredResponse;
+  readonly age: number;
+  readonly verdict: Verdict;
+}
+
+/** A private cache (RFC 9111). */
+export class CacheEngine {
+  readonly #settings: CacheSettings;
+  /** One after the other under each key. */
+  readonly #locks = new Map<string, Promise<void>>();
+  /** Counts what happens, to know what came first. */
+  #step = 0;
+  /** When what is under a key was changed by an unsafe method. */
+  readonly #changed = new Map<string, number>();
+  /** Before this, any key may have been. */
+  #forgotten = 0;
+  /** What is validated behind an answer. */
+  readonly #behind = new Set<string>();
+  readonly #deadlines = new Deadlines();
+
+  constructor(settings: CacheSettings) {
+    this.#settings = settings;
+  }
+
+  async handle(request: Request, next: Send): Promise<ClientResponse> {
+    const { method, headers } = request;
+    if (!SAFE.has(method)) return await this.#unsafe(request, next);
+    const context = contextOf(request);
+    const wish = wishOf(headers);
+    const aside = (method !== "GET" && method !== "HEAD") ||
+      context.mode === "no-store" || wish.noStore || headers.has("range") ||
+      CONDITIONS.some((name) => headers.has(name));
+    if (aside) {
+      return offline(context, wish)
+        ? refuse(request, context)
+        : await next(request);
+    }
+    const { value, partition } = await this.#identify(request, context);
+    const key = keyOf(context, request.url, context.raw);
+    const visit: Visit = {
+      ...{ request, next, key, context, wish, partition, value },
+    };
+    const list = await this.#read(key);
+    const stored = list.find((one) => this.#matches(one, visit));
+    if (stored === undefined || context.mode === "reload") {
+      if (offline(context, wish)) return refuse(request, context);
+      const why = stored !== undefined
+        ? "request"
+        : list.length > 0
+        ? "vary-miss"
+        : "uri-miss";
+      return await this.#forward(visit, undefined, why);
+    }
+    return await this.#use(visit, stored);
+  }
+
+  async #use(visit: Visit, stored: StoredResponse): Promise<ClientResponse> {
+    const { request, context, wish } = visit;
+    const { heuristic, now } = this.#settings;
+    const policy = policyOf(stored, heuristic);
+    const age = ageOf(stored, now());
+    const verdict = judge(policy, age, {
+      ...wish,
+      noCache: wish.noCache || context.mode === "no-cache",
+    });
+    const any = context.mode === "force-cache" ||
+      context.mode === "only-if-cached";
+    const hit = `sluice; hit; ttl=${verdict.left}`;
+    if (any || verdict.use) return served(stored, age, hit, request);
+    if (offline(context, wish)) return refuse(request, context);
+    const found = { stored, age, verdict };
+    if (verdict.behind && !context.hosted) {
+      this.#validateBehind(visit, found);
+      return served(stored, age, hit, request);
+    }
+    const why = wish.noCache || context.mode === "no-cache" || verdict.left > 0
+      ? "request"
+      : "stale";
+    return await this.#forward(visit, found, why);
+  }
+
+  /** Asks the server, with conditions where there is something to keep. */
+  async #forward(
+    visit: Visit,
+    found: Found | undefined,
+    why: string,
+  ): Promise<ClientResponse> {
+    const { request, next, context } = visit;
+    const { now } = this.#settings;
+    const conditions = request.method === "GET" && found !== undefined
+      ? conditionsOf(found.stored)
+      : [];
+    const fields = [...conditions, ...modeFields(request, context)];
+    const step = ++this.#step;
+    let response: ClientResponse;
+    const requestTime = now();
+    try {
+      response = await sendWith(request, fields, next);
+    } catch (error) {
+      if (
+        found?.verdict.onError && error instanceof FetchError &&
+        !request.signal.aborted
+      ) {
+        const status = 'sluice; fwd=stale; detail="stale-if-error"';
+        return served(found.stored, this.#age(found.stored), status, request);
+      }
+      throw error;
+    }
+    const responseTime = now();
+    if (response.status === 304 && conditions.length > 0) {
+      return await this.#validated(visit, found!, response, why, {
+        ...{ requestTime, responseTime, step },
+      });
+    }
+    if (found?.verdict.onError && FAILURES.has(response.status)) {
+      await response.body?.cancel().catch(() => {});
+      const status =
+        `sluice; fwd=${why}; fwd-status=${response.status}; detail="stale-if-error"`;
+      return served(found.stored, this.#age(found.stored), status, request);
+    }
+    return await this.#take(visit, response, why, {
+      ...{ requestTime, responseTime, step },
+    });
+  }
+
+  /** Gives a full response on, and keeps it if it may. */
+  async #take(
+    visit: Visit,
+    response: ClientResponse,
+    why: string,
+    exchange: Exchange,
+  ): Promise<ClientResponse> {
+    const { request, key } = visit;
+    const { step, requestTime, responseTime } = exchange;
+    const { headers, status } = response;
+    const max = this.#max;
+    const mine = request.method === "GET" && !response.redirected;
+    const storable = mine && isStorable(status, headers) &&
+      !(Number(headers.get("content-length") ?? 0) > max);
+    if (!storable) {
+      // What was there is not what the server has now.
+      if (mine && status < 500) {
+        await this.#write(
+          key,
+          (list) => list.filter((one) => !this.#matches(one, visit)),
+        );
+      }
+      return passed(response, `sluice; fwd=${why}; fwd-status=${status}`);
+    }
+    const stored: Omit<StoredResponse, "body"> = {
+      url: plain(request.url),
+      status,
+      statusText: response.statusText,
+      headers: storedHeaders(headers),
+      vary: varyNames(headers.get("vary"))!
+        .map((name) => [name, visit.value(name)]),
+      partition: visit.partition,
+      requestTime,
+      responseTime,
+    };
+    const keep = async (body: Uint8Array | undefined): Promise<void> => {
+      if (!this.#outdated(key, step)) {
+        await this.#keep(visit, { ...stored, body });
+      }
+    };
+    const told = `sluice; fwd=${why}; fwd-status=${status}; stored`;
+    if (!LightResponse.hasBody(response)) await keep(undefined);
+    else if (headers.get("content-length") === "0") {
+      // Nobody has to read it.
+      await keep(new Uint8Array(0));
+      return passed(response, told);
+    }
+    return passed(response, told, { max, onWhole: keep });
+  }
+
+  /** What is stored is still right (RFC 9111, 4.3.4). */
+  async #validated(
+    visit: Visit,
+    { stored }: Found,
+    response: ClientResponse,
+    why: string,
+    { requestTime, responseTime, step }: Exchange,
+  ): Promise<ClientResponse> {
+    const tag = response.headers.get("etag");
+    if (
+      response.redirected ||
+      (tag !== null && opaque(tag) !== opaque(storedField(stored, "etag")))
+    ) {
+      // That was said of something else.
+      return await this.#forward(visit, undefined, why);
+    }
+    const fresh: StoredResponse = {
+      ...stored,
+      headers: freshened(stored, response.headers),
+      requestTime,
+      responseTime,
+    };
+    if (!this.#outdated(visit.key, step)) {
+      if (isStorable(fresh.status, new Headers(copied(fresh)))) {
+        await this.#keep(visit, fresh);
+      } else {
+        await this.#write(
+          visit.key,
+          (list) => list.filter((one) => !this.#matches(one, visit)),
+        );
+      }
+    }
+    const status = `sluice; fwd=${why}; fwd-status=304`;
+    return served(fresh, this.#age(fresh), status, visit.request);
+  }
+
+  /** Validates a response that was given already. */
+  #validateBehind(visit: Visit, found: Found): void {
+    const { request, key } = visit;
+    const { vary, partition } = found.stored;
+    const what = JSON.stringify([key, partition, vary]);
+    if (this.#behind.has(what)) return;
+    this.#behind.add(what);
+    const controller = new AbortController();
+    const timer = this.#deadlines.set(BEHIND_TIME, () => controller.abort());
+    // Who asked may go before it is done.
+    const copy = new Request(request.url, {
+      method: "GET",
+      headers: request.headers,
+      redirect: request.redirect,
+      signal: controller.signal,
+    });
+    this.#forward({ ...visit, request: copy }, {
+      ...found,
+      verdict: { ...found.verdict, onError: false },
+    }, "stale").then((response) => this.#consume(response))
+      .catch(() => {})
+      .finally(() => {
+        timer?.cancel();
+        this.#behind.delete(what);
+      });
+  }
+
+  async #consume(response: ClientResponse): Promise<void> {
+    const reader = response.body?.getReader();
+    for (let size = 0; reader !== undefined;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      size += value.byteLength;
+      if (size > this.#max) {
+        await reader.cancel();
+        return;
+      }
+    }
+  }
+
+  /** What changes things makes what is stored of them invalid (4.4). */
+  async #unsafe(request: Request, next: Send): Promise<ClientResponse> {
+    const response = await next(request);
+    if (response.status < 200 || response.status > 399) return response;
+    const { headers } = response;
+    const base = response.url || request.url;
+    const urls = new Set([request.url, base, ...response.redirects ?? []]);
+    for (const name of ["location", "content-location"]) {
+      const value = headers.get(name);
+      if (value === null || !URL.canParse(value, base)) continue;
+      const url = new URL(value, base);
+      if (url.origin === new URL(base).origin) urls.add(url.href);
+    }
+    const context = contextOf(request);
+    for (const url of urls) {
+      for (const raw of [false, true]) {
+        const key = keyOf(context, url, raw);
+        this.#change(key);
+        await this.#write(key, () => []);
+      }
+    }
+    return response;
+  }
+
+  get #max(): number {
+    const { store, maxEntrySize } = this.#settings;
+    return Math.min(maxEntrySize, store.maxEntrySize ?? Infinity);
+  }
+
+  #age(stored: StoredResponse): number {
+    return ageOf(stored, this.#settings.now());
+  }
+
+  #change(key: string): void {
+    this.#changed.delete(key);
+    this.#changed.set(key, ++this.#step);
+    if (this.#changed.size <= MAX_CHANGED) return;
+    const [[oldest, step]] = this.#changed;
+    this.#changed.delete(oldest);
+    this.#forgotten = step;
+  }
+
+  /** Whether what was asked for then may have been changed since. */
+  #outdated(key: string, step: number): boolean {
+    return step < Math.max(this.#forgotten, this.#changed.get(key) ?? 0);
+  }
+
+  /** Whether a stored response is for this request (RFC 9111, 4.1). */
+  #matches(stored: StoredResponse, visit: Visit): boolean {
+    return stored.partition === visit.partition &&
+      stored.vary.every(([name, value]) => visit.value(name) === value) &&
+      // To follow it is not for the cache.
+      !(REDIRECTS.has(stored.status) && visit.request.redirect !== "manual");
+  }
+
+  async #identify(
+    request: Request,
+    context: ClientContext,
+  ): Promise<Pick<Visit, "partition" | "value">> {
+    // Layers below may change its fields meanwhile.
+    const headers = new Headers(request.headers);
+    const given = headers.get("cookie");
+    const jar = jarOf(request) ?? context.cookies;
+    const [, cookie = null] = withCookies(
+      given === null ? [] : ["cookie", given],
+      jar,
+      request.url,
+    );
+    const authorization = headers.get("authorization");
+    const secrets = new Map<string, string | null>();
+    for (const [name, value] of Object.entries({ authorization, cookie })) {
+      secrets.set(name, value === null ? null : await hashOf(value));
+    }
+    // A jar of the client's is its user; what comes with a request may be of
+    // somebody else.
+    const own = context.ownCookies
+      ? secrets.get("cookie")
+      : given === null
+      ? null
+      : await hashOf(given);
+    const { partition } = this.#settings;
+    return {
+      value: (name) =>
+        secrets.has(name) ? secrets.get(name)! : normalised(headers.get(name)),
+      partition: partition === undefined
+        ? [secrets.get("authorization") ?? "", own ?? ""].join(" ").trim()
+        : String(await partition(request)),
+    };
+  }
+
+  async #read(key: string): Promise<readonly StoredResponse[]> {
+    try {
+      const list = await this.#settings.store.get(key);
+      return Array.isArray(list) ? list.filter(isStored) : [];
+    } catch (error) {
+      this.#report(error);
+      return [];
+    }
+  }
+
+  #keep(visit: Visit, stored: StoredResponse): Promise<void> {
+    return this.#write(visit.key, (list) =>
+      [
+        stored,
+        ...list.filter((one) => !this.#matches(one, visit)),
+      ].slice(0, MAX_VARIANTS));
+  }
+
+  /** Changes what is under a key; never rejects. */
+  async #write(
+    key: string,
+    change: (list: readonly StoredResponse[]) => readonly StoredResponse[],
+  ): Promise<void> {
+    const before = this.#locks.get(key);
+    const done = (async () => {
+      await before;
+      const list = await this.#read(key);
+      const changed = change(list);
+      const { store } = this.#settings;
+      try {
+        if (changed.length > 0) await store.put(key, changed);
+        else if (list.length > 0) await store.delete(key);
+      } catch (error) {
+        this.#report(error);
+      }
+    })();
+    this.#locks.set(key, done);
+    await done;
+    if (this.#locks.get(key) === done) this.#locks.delete(key);
+  }
+
+  #report(error: unknown): void {
+    try {
+      this.#settings.onError?.(error);
+    } catch {
+      // It was told.
+    }
+  }
+}
+
+/** What an exchange with the server was. */
+interface Exchange {
+  readonly requestTime: number;
+  readonly responseTime: number;
+  /** When it began, in steps. */
+  readonly step: number;
+}
+
+function offline({ mode }: ClientContext, wish: Wish): boolean {
+  return mode === "only-if-cached" || wish.onlyIfCached;
+}
+
+/** Nothing is stored that would do, and the server must not be asked. */
+function refuse(request: Request, { mode }: ClientContext): ClientResponse {
+  if (mode !== "only-if-cached") {
+    return notCached(request, 'sluice; detail="only-if-cached"');
+  }
+  // By the rules of fetch it is an error.
+  const { method } = request;
+  throw new FetchError(
+    `Cannot fetch ${method} ${plain(request.url).split("?", 1)[0]}: ` +
+      "it is not stored, and only-if-cached asks nobody else",
+    new NetError("It is not stored", { code: "ERR_NOT_CACHED" }),
+    "response",
+  );
+}
+
+function conditionsOf(stored: StoredResponse): [string, string][] {
+  const fields: [string, string][] = [];
+  const tag = storedField(stored, "etag");
+  const modified = storedField(stored, "last-modified");
+  if (tag !== null) fields.push(["if-none-match", tag]);
+  if (modified !== null) fields.push(["if-modified-since", modified]);
+  return fields;
+}
+
+/** What Fetch (4.6) has caches on the way know. */
+function modeFields(
+  { headers }: Request,
+  { mode }: ClientContext,
+): [string, string][] {
+  if (headers.has("cache-control")) return [];
+  if (mode === "no-cache") return [["cache-control", "max-age=0"]];
+  return mode === "reload"
+    ? [["cache-control", "no-cache"], ["pragma", "no-cache"]]
+    : [];
+}
+
+/** A tag for the weak comparison (RFC 9110, 8.8.3.2). */
+function opaque(tag: string | null): string | null {
+  return tag === null ? null : tag.replace(/^W\//, "");
+}
+
+function plain(url: string): string {
+  return url.split("#", 1)[0];
+}
+
+function keyOf({ place }: ClientContext, url: string, raw: boolean): string {
+  return `${place}${raw ? "raw " : ""}${plain(url)}`;
+}
+
+function copied(stored: StoredResponse): [string, string][] {
+  return stored.headers.map(([name, value]) => [name, value]);
+}
+
+/** Whether somebody else's store gave what it was given. */
+function isStored(value: unknown): value is StoredResponse {
+  const stored = value as Partial<StoredResponse> | null;
+  return typeof stored === "object" && stored !== null &&
+    typeof stored.url === "string" && typeof stored.status === "number" &&
+    Array.isArray(stored.headers) && Array.isArray(stored.vary) &&
+    (stored.body === undefined || stored.body instanceof Uint8Array) &&
+    typeof stored.requestTime === "number" &&
+    typeof stored.responseTime === "number";
+}
+
+async function hashOf(text: string): Promise<string> {
+  const bytes = new TextEncoder().encode(text);
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return btoa(String.fromCharCode(...hash));
+}
