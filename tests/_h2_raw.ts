@@ -255,15 +255,17 @@ function number32(bytes: Uint8Array, at: number): number {
 }
 
 export interface H2PeerOptions {
-  /** What it says first. @default {PREFACE and empty SETTINGS} */
+  /** What it says first. @default {PREFACE (of a client) and empty SETTINGS} */
   greeting?: Uint8Array;
+  /** Whether it is the server. @default {false} */
+  server?: boolean;
   /** Whether it acknowledges SETTINGS and answers PING. @default {true} */
   acknowledge?: boolean;
   /** How long it waits for a frame, in ms. @default {10000} */
   wait?: number;
 }
 
-/** A client of HTTP/2 that sends bytes as it is told. */
+/** A client, or a server, of HTTP/2 that sends bytes as it is told. */
 export class H2Peer {
   readonly connection: Connection;
   /** All that came. */
@@ -272,7 +274,7 @@ export class H2Peer {
   ended = false;
   /** Bytes of the last frame, which was cut, or that were no frame. */
   rest: Uint8Array = new Uint8Array();
-  /** Settings of the server. */
+  /** Settings of the other side. */
   readonly settings = new Map<number, number>();
   readonly #acknowledge: boolean;
   readonly #wait: number;
@@ -280,13 +282,19 @@ export class H2Peer {
   #chunks: Uint8Array[] = [];
   #block: Uint8Array[] = [];
   #seen = 0;
+  /** Bytes of the client's preface that have come, at a server. */
+  #greeted: number;
   #wake: (() => void) | undefined;
 
   constructor(connection: Connection, options: H2PeerOptions) {
     this.connection = connection;
     this.#acknowledge = options.acknowledge ?? true;
     this.#wait = options.wait ?? 10_000;
-    this.send(options.greeting ?? bytesOf(PREFACE, settings()));
+    this.#greeted = options.server ? 0 : PREFACE.length;
+    this.send(
+      options.greeting ??
+        (options.server ? settings() : bytesOf(PREFACE, settings())),
+    );
     this.#read();
   }
 
@@ -377,6 +385,15 @@ export class H2Peer {
     );
   }
 
+  /** Waits for the head of a request. */
+  async request(): Promise<{ stream: number; fields: string[] }> {
+    const { stream, fields } = await this.until(
+      (f) => f.fields !== undefined,
+      "a request",
+    );
+    return { stream, fields: fields! };
+  }
+
   /** Waits for the whole response on a stream; gives status, fields and body. */
   async response(stream: number): Promise<{
     status: number;
@@ -441,6 +458,10 @@ export class H2Peer {
     let bytes = this.#chunks.length === 1
       ? this.#chunks[0]
       : bytesOf(...this.#chunks);
+    while (this.#greeted < PREFACE.length && bytes.length > 0) {
+      if (bytes[0] !== PREFACE[this.#greeted++]) throw new Error("No preface");
+      bytes = bytes.subarray(1);
+    }
     while (bytes.length >= 9) {
       const length = bytes[0] << 16 | bytes[1] << 8 | bytes[2];
       if (bytes.length < 9 + length) break;
