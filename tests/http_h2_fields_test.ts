@@ -14,16 +14,19 @@ import {
   frame,
   get,
   GET_ROOT,
+  HEADERS,
   headers,
   INTERNAL_ERROR,
   PADDED,
   post,
   PROTOCOL_ERROR,
+  settings,
   STREAM_CLOSED,
   u32,
   withH2,
 } from "./_h2_raw.ts";
 import type { Raw } from "./_h2_raw.ts";
+import { HpackDecoder } from "../http/_hpack_decoder.ts";
 import { answered, read, testRows } from "./_h2_rows.ts";
 import type { Row, Want } from "./_h2_rows.ts";
 
@@ -692,6 +695,64 @@ describe("serve() over HTTP/2: responses", () => {
         assertEquals(first.flags & END_STREAM, 0);
         peer.send(data(1, "hi", END_STREAM));
         assertEquals((await peer.response(1)).body, "hi");
+      },
+    );
+  });
+
+  test("serve() keeps no table where the client has none (RFC 7541, 4.2)", async () => {
+    await withH2(
+      () => new Response("ok", { headers: { "x-a": "b", "server": "c" } }),
+      async (peer) => {
+        // The first is in the table that the client takes away.
+        peer.send(get(1));
+        await peer.response(1);
+        peer.send(settings([1, 0]));
+        for (const stream of [3, 5, 7]) {
+          peer.send(get(stream));
+          await peer.response(stream);
+        }
+        const blocks = peer.frames.filter((f) => f.type === HEADERS);
+        // The update comes once, first of all.
+        assertEquals(
+          blocks.map((f) => f.payload[0] === 0x20),
+          [false, true, false, false],
+        );
+        const decoder = new HpackDecoder({ maxTableSize: 0 });
+        for (const { payload } of blocks.slice(1)) {
+          const fields = decoder.decode(payload, Infinity)!;
+          assertEquals(fields[fields.indexOf("x-a") + 1], "b");
+        }
+      },
+    );
+  });
+
+  test("serve() heeds each change of the client's table (RFC 7541, 4.2)", async () => {
+    await withH2(
+      (request) =>
+        new Response("ok", {
+          headers: { "x-path": new URL(request.url).pathname },
+        }),
+      async (peer) => {
+        let stream = 1;
+        for (const size of [100, 0, 4096, 65536, 1, 33, 4095, 2 ** 32 - 1]) {
+          peer.send(settings([1, size]));
+          for (const path of ["/a", "/a", "/b", "/a"]) {
+            peer.send(get(stream, path));
+            const { fields } = await peer.response(stream);
+            assertEquals(fields[fields.indexOf("x-path") + 1], path);
+            stream += 2;
+          }
+        }
+        // Down and up again between two blocks.
+        peer.send(settings([1, 0]), settings([1, 4096]), get(stream));
+        await peer.response(stream);
+        const last = peer.frames.filter((f) => f.type === HEADERS).pop()!;
+        assertEquals([...last.payload.subarray(0, 4)], [
+          0x20,
+          0x3f,
+          0xe1,
+          0x1f,
+        ]);
       },
     );
   });
