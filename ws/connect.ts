@@ -1,6 +1,9 @@
+import { headersOf } from "../http/_request.ts";
 import { proxiesOf, proxyFor } from "../http/_client_proxy.ts";
 import { H1Error, ResponseReader } from "../http/_h1_reader.ts";
-import type { ResponseHead } from "../http/_h1_types.ts";
+import type { Fields, ResponseHead } from "../http/_h1_types.ts";
+import { openTunnel } from "../http/_h2_tunnel.ts";
+import type { H2ResponseHead } from "../http/_h2_fields.ts";
 import { noProxyOf } from "../http/_no_proxy.ts";
 import { ConnectError, TimeoutError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
@@ -8,7 +11,7 @@ import { dial } from "../tcp/_dial.ts";
 import type { DialPlan } from "../tcp/_dial.ts";
 import { checkLookup } from "../tcp/_lookup.ts";
 import type { ProxyPlan } from "../tcp/_proxy.ts";
-import { checkFunction } from "../tcp/_options.ts";
+import { checkFlag, checkFunction } from "../tcp/_options.ts";
 import type { Transport } from "../tcp/_transport.ts";
 import { tapped } from "../tcp/_wiretap.ts";
 import { affordable, Deflate } from "./_deflate.ts";
@@ -27,12 +30,13 @@ import { WireSocket } from "./_wire_socket.ts";
 /** Longest delay a timer takes. */
 const MAX_DELAY = 2 ** 31 - 1;
 /** Bounds of the server's answer. */
+const NOTHING = new Uint8Array(0);
 const LIMITS = { header: 16 * 1024, target: 0, fields: 256, trailer: 0 };
 
 /** Options besides those of every socket. */
 const KNOWN = [
   ...["headers", "protocols", "tls", "unix", "timeout", "signal"],
-  ...["lookup", "proxy", "noProxy", "wiretap"],
+  ...["lookup", "proxy", "noProxy", "wiretap", "http2"],
 ];
 
 /** What was asked for, and what the answer must agree with. */
@@ -41,7 +45,8 @@ interface Offer {
   readonly key: string;
   readonly protocols: readonly string[];
   readonly compress: CompressSettings | undefined;
-  readonly request: Uint8Array;
+  /** Fields of the request, but for those of an upgrade. */
+  readonly fields: Fields;
 }
 
 /** What the answer came to, and what came behind it. */
@@ -106,8 +111,9 @@ export async function connect(
   });
   const transport = tapped(dialed, options.wiretap);
   const left = Math.max(0, timeout - (performance.now() - started));
-  return await shake(transport, offer, { timeout, left, signal }, (chosen) => {
-    const socket = new WireSocket(transport, true, {
+  const init = { timeout, left, signal, http2: options.http2 === true };
+  return await shake(transport, offer, init, (carrier, chosen) => {
+    const socket = new WireSocket(carrier, true, {
       limits,
       protocol: chosen.protocol,
       extensions: chosen.agreed?.extensions,
@@ -125,7 +131,8 @@ export async function connect(
 /** Where to, and how safely. */
 function reach(target: Target, options: ConnectOptions): DialPlan {
   const { hostname, port, secure } = target;
-  const { unix, tls, lookup } = options;
+  const { unix, tls, lookup, http2 = false } = options;
+  checkFlag(http2, "http2", "connect");
   return {
     ...(unix === undefined ? { hostname, port } : { path: unix }),
     lookup,
@@ -134,10 +141,10 @@ function reach(target: Target, options: ConnectOptions): DialPlan {
       ? {
         tls: {
           serverName: hostname,
-          alpn: ["http/1.1"],
+          alpn: [http2 ? "h2" : "http/1.1"],
           ...(tls === true ? {} : tls),
         },
-        alpnOptional: true,
+        alpnOptional: !http2,
       }
       : {}),
   };
@@ -175,31 +182,44 @@ function offerOf(target: Target, options: ConnectOptions): Offer {
   }
   const asked = compressOf(options.compress, "connect");
   const compress = asked && affordable(asked);
-  const key = randomKey();
+  const fields = ["sec-websocket-version", "13"];
+  if (protocols.length > 0) {
+    fields.push("sec-websocket-protocol", protocols.join(", "));
+  }
+  if (compress !== undefined) {
+    fields.push("sec-websocket-extensions", offerDeflate(compress));
+  }
+  for (const [name, value] of headers) fields.push(name, value);
+  return { target, key: randomKey(), protocols, compress, fields };
+}
+
+/** The request of HTTP/1.1 (RFC 6455, 4.1). */
+function requestOf({ target, key, fields }: Offer): Uint8Array {
   const lines = [
     `GET ${target.path} HTTP/1.1`,
     `host: ${target.host}`,
     "upgrade: websocket",
     "connection: Upgrade",
     `sec-websocket-key: ${key}`,
-    "sec-websocket-version: 13",
   ];
-  if (protocols.length > 0) {
-    lines.push(`sec-websocket-protocol: ${protocols.join(", ")}`);
-  }
-  if (compress !== undefined) {
-    lines.push(`sec-websocket-extensions: ${offerDeflate(compress)}`);
-  }
   // `Headers` has refused CR, LF and whatever is not Latin-1.
-  for (const [name, value] of headers) lines.push(`${name}: ${value}`);
+  for (let i = 0; i < fields.length; i += 2) {
+    lines.push(`${fields[i]}: ${fields[i + 1]}`);
+  }
   const text = `${lines.join("\r\n")}\r\n\r\n`;
-  return {
-    target,
-    key,
-    protocols,
-    compress,
-    request: Uint8Array.from(text, (char) => char.charCodeAt(0)),
-  };
+  return Uint8Array.from(text, (char) => char.charCodeAt(0));
+}
+
+/** The request of HTTP/2 (RFC 8441, 5). */
+function tunnelRequest({ target, fields }: Offer): Fields {
+  return [
+    ...[":method", "CONNECT"],
+    ...[":protocol", "websocket"],
+    ...[":scheme", target.secure ? "https" : "http"],
+    ...[":authority", target.host],
+    ...[":path", target.path],
+    ...fields,
+  ];
 }
 
 /**
@@ -209,12 +229,17 @@ function offerOf(target: Target, options: ConnectOptions): Offer {
 function shake(
   transport: Transport,
   offer: Offer,
-  limits: { timeout: number; left: number; signal: AbortSignal | undefined },
-  take: (chosen: Chosen) => Socket,
+  limits: {
+    timeout: number;
+    left: number;
+    signal: AbortSignal | undefined;
+    http2: boolean;
+  },
+  take: (carrier: Transport, chosen: Chosen) => Socket,
 ): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const { url } = offer.target;
-    const { timeout, left, signal } = limits;
+    const { timeout, left, signal, http2 } = limits;
     let done = false;
     const finish = () => {
       done = true;
@@ -244,6 +269,24 @@ function shake(
           { code: cause?.code ?? "ECONNRESET", phase: "handshake", cause },
         ),
       );
+    if (signal?.aborted) return abort();
+    signal?.addEventListener("abort", abort, { once: true });
+    if (http2) {
+      openTunnel(transport, tunnelRequest(offer), {
+        answered({ head, transport: tunnel }) {
+          if (done) return;
+          try {
+            const chosen = checkTunnel(head, offer);
+            finish();
+            resolve(take(tunnel!, { ...chosen, rest: NOTHING }));
+          } catch (error) {
+            fail(error);
+          }
+        },
+        failed: cut,
+      });
+      return;
+    }
     let chosen: Omit<Chosen, "rest"> | undefined;
     const reader = new ResponseReader({
       head(head) {
@@ -279,29 +322,20 @@ function shake(
         }
         if (done || chosen === undefined) return;
         finish();
-        resolve(take({ ...chosen, rest: reader.rest() }));
+        resolve(take(transport, { ...chosen, rest: reader.rest() }));
       },
       end: () => cut(),
       drain() {},
       close: cut,
     });
-    if (signal?.aborted) return abort();
-    signal?.addEventListener("abort", abort, { once: true });
-    transport.write(offer.request);
+    transport.write(requestOf(offer));
   });
 }
 
 /** Checks the answer; gives what was chosen, the protocol `""` for none. */
 function check(head: ResponseHead, offer: Offer): Omit<Chosen, "rest"> {
-  const headers = new Headers();
-  for (let i = 0; i < head.fields.length; i += 2) {
-    headers.append(head.fields[i], head.fields[i + 1]);
-  }
-  const refuse = (why: string) =>
-    new HandshakeError(`Cannot connect to ${offer.target.url}: ${why}`, {
-      status: head.status,
-      headers,
-    });
+  const headers = headersOf(head.fields);
+  const refuse = refusalOf(head, headers, offer);
   if (head.status >= 300 && head.status < 400) {
     throw refuse(
       `the server redirects to ${
@@ -323,6 +357,42 @@ function check(head: ResponseHead, offer: Offer): Omit<Chosen, "rest"> {
   if (headers.get("sec-websocket-accept") !== acceptKey(offer.key)) {
     throw refuse("the answer does not match the key");
   }
+  return chosenOf(headers, offer, refuse);
+}
+
+/** The same for HTTP/2, which has no key (RFC 8441, 5). */
+function checkTunnel(
+  head: H2ResponseHead,
+  offer: Offer,
+): Omit<Chosen, "rest"> {
+  const headers = headersOf(head.fields);
+  const refuse = refusalOf(head, headers, offer);
+  if (head.status < 200 || head.status > 299) {
+    throw refuse(`the server answered ${head.status}`);
+  }
+  return chosenOf(headers, offer, refuse);
+}
+
+type Refusal = (why: string) => HandshakeError;
+
+function refusalOf(
+  { status }: { status: number },
+  headers: Headers,
+  { target }: Offer,
+): Refusal {
+  return (why) =>
+    new HandshakeError(`Cannot connect to ${target.url}: ${why}`, {
+      status,
+      headers,
+    });
+}
+
+/** What the server has chosen of what was offered. */
+function chosenOf(
+  headers: Headers,
+  offer: Offer,
+  refuse: Refusal,
+): Omit<Chosen, "rest"> {
   const extensions = headers.get("sec-websocket-extensions");
   const agreed = extensions === null
     ? undefined

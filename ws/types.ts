@@ -202,6 +202,12 @@ export interface ConnectOptions extends SocketOptions {
   timeout?: number;
   /** Gives the attempt up; `connect` rejects with its reason. */
   signal?: AbortSignal;
+  /**
+   * Speaks HTTP/2 (RFC 8441): for `wss:` agreed on by ALPN, for `ws:` by prior
+   * knowledge. The server has to take extended CONNECT. The socket has a
+   * connection of its own. @default {false}
+   */
+  http2?: boolean;
   /** Told of all that goes through the connection. @default nothing is told */
   wiretap?: Wiretap;
 }
