@@ -41,7 +41,7 @@ interface BunRedis extends RedisPublisher, RedisSubscriber {
 }
 
 /** A free port below those that the system gives to whoever asks. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   for (;;) {
     const port = 15_000 + Math.floor(Math.random() * 15_000);
     const free = await new Promise<boolean>((resolve) => {

@@ -17,6 +17,8 @@ const ARGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
+  // The certificates of the tests are nobody's it knows.
+  "--ignore-certificate-errors",
   "--remote-debugging-port=0",
 ];
 

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { serve } from "../http/mod.ts";
 import { isUpgrade, upgrade } from "../ws/mod.ts";
@@ -44,7 +45,47 @@ const SCRIPT = `(async () => {
     extensions: socket.extensions };
 })()`;
 
+const pem = (name: string) =>
+  readFileSync(new URL(`./certs/${name}`, import.meta.url), "utf8");
+const tls = { cert: pem("server.pem"), key: pem("server.key") };
+
 describe("upgrade()", () => {
+  test("talks to Chromium over HTTP/2 (RFC 8441)", {
+    skip: chromium === undefined && "not installed: chromium",
+    timeout: 60_000,
+  }, async () => {
+    const spoken: string[] = [];
+    const server = await serve((request, context) => {
+      if (!isUpgrade(request)) {
+        return new Response("<!doctype html>", {
+          headers: { "content-type": "text/html" },
+        });
+      }
+      spoken.push(context.protocol);
+      return upgrade(request, async (socket) => {
+        for await (const message of socket) {
+          if (message === "close me") await socket.close(4001, "by us");
+          else await socket.send(message);
+        }
+      }, { protocols: ["b"], origins: [server.url.slice(0, -1)] });
+    }, { port: 0, hostname: "127.0.0.1", tls });
+    const page = await openPage(server.url);
+    try {
+      await page.until("location.protocol === 'https:'");
+      assertEquals(await page.evaluate(SCRIPT), {
+        protocol: "b",
+        extensions: "",
+        same: 5,
+        first: "4000 from the page true",
+        second: "4001 by us true",
+      });
+      assertEquals(spoken, ["h2", "h2"]);
+    } finally {
+      await page.close();
+      await within(server.close({ timeout: 0 }));
+    }
+  });
+
   for (const engine of engines) {
     test(`talks to Chromium on the ${engine} engine`, {
       skip: chromium === undefined && "not installed: chromium",
