@@ -20,10 +20,10 @@ const modes: [string, ServeOptions, ConnectOptions][] = [
 
 for (const [name, serving, connecting] of modes) {
   /** Runs a test with a server that echoes. */
-  async function withEcho(
+  const withEcho = async (
     options: UpgradeOptions,
     run: (url: string, server: HttpServer) => Promise<unknown>,
-  ): Promise<void> {
+  ): Promise<void> => {
     const server = await serve((request, context) => {
       const { pathname } = new URL(request.url);
       if (pathname === "/refuses") return new Response("no", { status: 403 });
@@ -44,7 +44,7 @@ for (const [name, serving, connecting] of modes) {
     } finally {
       await within(server.close({ timeout: 0 }));
     }
-  }
+  };
 
   describe(`a WebSocket over HTTP/2 by ${name}`, () => {
     test("echoes text and bytes of all sizes, and closes in order", () =>
