@@ -134,6 +134,8 @@ export class CacheEngine {
     const any = context.mode === "force-cache" ||
       context.mode === "only-if-cached";
     const hit = `sluice; hit; ttl=${verdict.left}`;
+    // What is there is nothing to who has given up.
+    request.signal.throwIfAborted();
     if (any || verdict.use) return served(stored, age, hit, request);
     if (offline(context, wish)) return refuse(request, context);
     const found = { stored, age, verdict };

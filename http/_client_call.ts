@@ -86,6 +86,8 @@ export class Call extends CallRecord implements ContentOwner {
   #replayed = false;
   #content: IncomingContent | undefined;
   #response: LightResponse | undefined;
+  /** Events have no end to be waited for. */
+  #endless = false;
   #discarding = false;
   #paused = false;
   /** What is left to do once a redirect's body is gone. */
@@ -215,6 +217,9 @@ export class Call extends CallRecord implements ContentOwner {
           coding = coding === undefined
             ? fields[i + 1]
             : `${coding}, ${fields[i + 1]}`;
+          break;
+        case "content-type":
+          this.#endless = fields[i + 1].startsWith("text/event-stream");
           break;
         case "location":
           location ??= fields[i + 1];
@@ -407,8 +412,9 @@ export class Call extends CallRecord implements ContentOwner {
     const connection = this.#connection;
     if (this.over || connection === undefined) return;
     this.#discard();
-    if (connection.shared || !this.#drainable) connection.destroy(reason);
-    else this.#drain();
+    if (connection.shared || this.#endless || !this.#drainable) {
+      connection.destroy(reason);
+    } else this.#drain();
     this.#finish();
   }
 

@@ -269,6 +269,21 @@ describe("cache() over connections", () => {
   });
 });
 
+describe("cache() and signals", () => {
+  test("gives nothing to who has given up", async () => {
+    const stage = new CacheStage();
+    await stage.step({ reply: { headers: FRESH } });
+    const reason = new Error("enough");
+    const signal = AbortSignal.abort(reason);
+    assertEquals(
+      await assertRejects(() => stage.client.get("a", { signal })),
+      reason,
+    );
+    await stage.step({});
+    await stage.client.close({ timeout: 0 });
+  });
+});
+
 describe("cache() with stale-while-revalidate", () => {
   const stale = {
     headers: {

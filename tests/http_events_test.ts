@@ -581,6 +581,23 @@ describe("events() of a URL", () => {
     });
   });
 
+  test("ends the connection of a response at once when the loop is left", () => {
+    const closed = deferred();
+    const server = socketServer((socket) => {
+      socket.once("data", () => socket.write(HEAD + "data: a\n\n"));
+      socket.on("close", () => closed.resolve());
+    });
+    return withClient(server, async (client, { url }) => {
+      for await (const { data } of events(client.get(url))) {
+        assertEquals(data, "a");
+        break;
+      }
+      // No wait for the rest of it, which might be short.
+      assertEquals(client.stats().open, 0);
+      await within(closed.promise);
+    });
+  });
+
   test("ends a next() that waits when return() is called", () => {
     const server = socketServer((socket) => {
       socket.once("data", () => socket.write(HEAD));
