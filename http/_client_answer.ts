@@ -1,9 +1,12 @@
 import type { Plan } from "./_client_carrier.ts";
+import type { Settled } from "./_client_options.ts";
+import type { ClientProgress } from "./_client_types.ts";
 import type { Answer, ClientTimings } from "./_client_response.ts";
 import type { Fields } from "./_h1_types.ts";
 
 /** What a call writes down for its response to tell. */
 export abstract class CallRecord implements Answer {
+  abstract readonly settled: Settled;
   plan: Plan;
   readonly redirects: string[] = [];
   /** Nothing more happens to it. */
@@ -18,6 +21,7 @@ export abstract class CallRecord implements Answer {
   /** The `Request` the caller gave, if it was one. */
   readonly #given: Request | undefined;
   #ends: (() => void)[] | undefined;
+  #uploaded = 0;
 
   constructor(plan: Plan, given: Request | undefined) {
     this.plan = plan;
@@ -43,6 +47,36 @@ export abstract class CallRecord implements Answer {
       response: this.headAt,
       end: this.endAt,
     };
+  }
+
+  /** It is given up, for a reason of the caller's. */
+  protected abstract breakOff(reason: unknown): void;
+
+  /** Its body goes anew. */
+  protected beginUpload(): void {
+    this.#uploaded = 0;
+  }
+
+  /** So many bytes more of its body are with the transport. */
+  onUploaded(bytes: number, total: number | undefined): void {
+    const { onUploadProgress } = this.settled;
+    if (onUploadProgress === undefined) return;
+    this.#uploaded += bytes;
+    this.tell(onUploadProgress, this.#uploaded, total);
+  }
+
+  /** Tells of progress; what that throws is what the request fails with. */
+  protected tell(
+    callback: (progress: ClientProgress) => void,
+    loaded: number,
+    total: number | undefined,
+  ): void {
+    if (this.over) return;
+    try {
+      callback(total === undefined ? { loaded } : { loaded, total });
+    } catch (error) {
+      this.breakOff(error);
+    }
   }
 
   makeRequest(): Request {

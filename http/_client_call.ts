@@ -130,6 +130,7 @@ export class Call extends CallRecord implements ContentOwner {
   #acquire(fresh: boolean): void {
     this.answered = false;
     this.headed = false;
+    this.beginUpload();
     this.#source.acquire(this, fresh);
   }
 
@@ -294,7 +295,7 @@ export class Call extends CallRecord implements ContentOwner {
       if (this.#received > DRAIN_LIMIT) this.#giveUpBody();
       return;
     }
-    const { maxResponseSize } = this.settled;
+    const { maxResponseSize, onDownloadProgress } = this.settled;
     if (this.#received > maxResponseSize) {
       this.#connection?.fail(
         new SizeLimitError(
@@ -306,6 +307,9 @@ export class Call extends CallRecord implements ContentOwner {
     }
     this.#touch();
     this.#content?.push(chunk);
+    if (onDownloadProgress !== undefined) {
+      this.tell(onDownloadProgress, this.#received, this.#length);
+    }
   }
 
   /** All that came in one piece is read. */
@@ -532,6 +536,10 @@ export class Call extends CallRecord implements ContentOwner {
   }
 
   // Ends.
+
+  protected override breakOff(reason: unknown): void {
+    this.#abort(reason);
+  }
 
   #abort(reason: unknown): void {
     this.#stop(reason);

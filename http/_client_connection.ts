@@ -174,6 +174,12 @@ export class H1Connection implements Carrier, PoolConnection {
       : `content-length: ${length}\r\n\r\n`;
     if (whole !== undefined && whole.byteLength <= TOGETHER) {
       this.#write(encodeHead(plan.head + framing, whole));
+      if (call.settled.onUploadProgress !== undefined) {
+        // It may fail the call, which is not to end before it has begun.
+        queueMicrotask(() => {
+          if (this.#call === call) call.onUploaded(length!, length);
+        });
+      }
       call.onSent();
       return;
     }
@@ -249,6 +255,8 @@ export class H1Connection implements Carrier, PoolConnection {
       left -= piece.byteLength;
       if (left < 0) throw new TypeError(`It is longer than ${length} bytes`);
       this.#writePiece(piece, length === undefined);
+      call.onUploaded(piece.byteLength, length);
+      if (this.#call !== call) return;
       if (this.#blocked) {
         call.onStalled();
         await new Promise<void>((resolve) => {

@@ -24,6 +24,7 @@ const SETTINGS = [
   ...["redirect", "maxRedirects", "maxResponseSize", "decompress"],
   ...["throwOnStatus", "unix", "tls", "lookup", "proxy", "noProxy"],
   ...["cookies", "retry", "expectContinue", "protocols", "onInform"],
+  ...["onUploadProgress", "onDownloadProgress"],
 ];
 const INIT = new Set([
   ...SETTINGS,
@@ -94,6 +95,8 @@ export interface Settled {
   /** Milliseconds to wait for a 100; `undefined`: it is not asked for. */
   readonly expect: number | undefined;
   readonly onInform: ClientSettings["onInform"];
+  readonly onUploadProgress: ClientSettings["onUploadProgress"];
+  readonly onDownloadProgress: ClientSettings["onDownloadProgress"];
 }
 
 const BASICS: Settled = {
@@ -112,6 +115,8 @@ const BASICS: Settled = {
   protocols: undefined,
   expect: undefined,
   onInform: undefined,
+  onUploadProgress: undefined,
+  onDownloadProgress: undefined,
 };
 
 /** The settings with others laid over them. */
@@ -143,6 +148,8 @@ export function settle(given: ClientSettings, under = BASICS): Settled {
   }
   checkLookup(lookup, "fetch");
   checkFunction(given.onInform, "onInform", "fetch");
+  checkFunction(given.onUploadProgress, "onUploadProgress", "fetch");
+  checkFunction(given.onDownloadProgress, "onDownloadProgress", "fetch");
   checkAmount(given.maxRedirects, "maxRedirects");
   checkAmount(given.maxResponseSize, "maxResponseSize");
   return {
@@ -167,6 +174,8 @@ export function settle(given: ClientSettings, under = BASICS): Settled {
       ? under.expect
       : expectation(expectContinue),
     onInform: given.onInform ?? under.onInform,
+    onUploadProgress: given.onUploadProgress ?? under.onUploadProgress,
+    onDownloadProgress: given.onDownloadProgress ?? under.onDownloadProgress,
   };
 }
 

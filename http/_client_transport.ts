@@ -207,6 +207,12 @@ class TransportCarrier implements Carrier {
       method,
     );
     if (body === undefined || body.whole !== undefined) call.onSent();
+    if (body?.whole !== undefined) {
+      // It may fail the call, which is not to end before it has begun.
+      queueMicrotask(() => {
+        if (this.#call === call) call.onUploaded(length!, length);
+      });
+    }
     return request;
   }
 
@@ -246,6 +252,7 @@ class TransportCarrier implements Carrier {
             call.onSent();
           } else {
             controller.enqueue(piece);
+            call.onUploaded(piece.byteLength, length);
             if (!call.headed) call.onStalled();
           }
         } catch (cause) {

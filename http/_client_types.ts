@@ -32,6 +32,14 @@ export type ClientAuth =
   | { readonly basic: readonly [user: string, password: string] }
   | { readonly bearer: string };
 
+/** How far a body has come. */
+export interface ClientProgress {
+  /** Bytes of the body so far. */
+  readonly loaded: number;
+  /** Bytes of all of it, when that is known beforehand. */
+  readonly total?: number;
+}
+
 /** What can be said for one request and for all of a client. */
 export interface ClientSettings {
   /** Header fields; those of a request go before those of its client. */
@@ -114,6 +122,21 @@ export interface ClientSettings {
    * @default {false}
    */
   expectContinue?: boolean | number;
+  /**
+   * Told of each piece of the request's body once it is handed to the
+   * transport: text and bytes up to 64 KiB are one piece, more are pieces of
+   * 64 KiB, streams have their own. It begins again at a redirect or another
+   * attempt that sends the body. What it throws is what the request rejects
+   * with.
+   */
+  onUploadProgress?(progress: ClientProgress): void;
+  /**
+   * Told of each piece of the response's body as it comes, before its coding
+   * is undone; not of bodies of redirects. `total` is Content-Length. A body
+   * that nobody reads stands still, and so does this. What it throws is what
+   * reading the body rejects with.
+   */
+  onDownloadProgress?(progress: ClientProgress): void;
   /**
    * Told of informational responses, such as 103 early hints, as they come,
    * but for 100 and 101. What it throws is what the request rejects with.

@@ -60,6 +60,7 @@ export type {
   ClientInit,
   ClientMiddleware,
   ClientOptions,
+  ClientProgress,
   ClientSettings,
   ClientTimeouts,
   PoolOptions,
