@@ -174,7 +174,7 @@ export class H1Connection implements Carrier, PoolConnection {
       : `content-length: ${length}\r\n\r\n`;
     if (whole !== undefined && whole.byteLength <= TOGETHER) {
       this.#write(encodeHead(plan.head + framing, whole));
-      if (call.settled.onUploadProgress !== undefined) {
+      if (length! > 0 && call.settled.onUploadProgress !== undefined) {
         // It may fail the call, which is not to end before it has begun.
         queueMicrotask(() => {
           if (this.#call === call) call.onUploaded(length!, length);

@@ -207,7 +207,7 @@ class TransportCarrier implements Carrier {
       method,
     );
     if (body === undefined || body.whole !== undefined) call.onSent();
-    if (body?.whole !== undefined) {
+    if (body?.whole !== undefined && length! > 0) {
       // It may fail the call, which is not to end before it has begun.
       queueMicrotask(() => {
         if (this.#call === call) call.onUploaded(length!, length);

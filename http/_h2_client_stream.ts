@@ -20,6 +20,9 @@ import type { H2Stream, StreamListener } from "./_h2_stream.ts";
 /** Informational responses before a real one; more is a flood. */
 const MAX_INFORMED = 64;
 
+/** Bytes in memory up to this size are one piece. */
+const TOGETHER = 64 * 1024;
+
 const encoder = new TextEncoder();
 
 /** One request and its answer, on a stream of a shared connection. */
@@ -102,7 +105,12 @@ export class H2ClientStream implements Carrier, StreamListener {
 
   #sendBody(body: RequestBody, length: number | undefined): void {
     const { whole } = body;
-    if (whole !== undefined) {
+    const told = this.#call!.settled.onUploadProgress !== undefined;
+    if (whole !== undefined && !(told && length! > TOGETHER)) {
+      if (told && length! > 0) {
+        // It may fail the call, which is not to end before it has begun.
+        queueMicrotask(() => this.#call?.onUploaded(length!, length));
+      }
       this.#stream!.sendLast(
         typeof whole === "string" ? encoder.encode(whole) : whole,
       );
@@ -128,6 +136,8 @@ export class H2ClientStream implements Carrier, StreamListener {
       left -= piece.byteLength;
       if (left < 0) throw new TypeError(`It is longer than ${length} bytes`);
       stream.send(piece);
+      this.#call?.onUploaded(piece.byteLength, length);
+      if (this.#puller !== puller) return;
       if (!stream.full) continue;
       this.#call?.onStalled();
       await new Promise<void>((resolve) => {

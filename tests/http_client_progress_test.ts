@@ -10,6 +10,7 @@ import { withClient } from "./_client_support.ts";
 import { answer, nodeServer, scripted } from "./_http_servers.ts";
 import { until } from "./_support.ts";
 import { Client } from "../http/client.ts";
+import { serve } from "../http/serve.ts";
 import type { ClientInit, ClientProgress } from "../http/client.ts";
 
 const MIB = 1024 * 1024;
@@ -119,6 +120,35 @@ describe("onUploadProgress", () => {
       await until(() => server.open === 0);
       assertEquals(client.stats().open, 0);
     }));
+
+  test("tells of a body that goes over HTTP/2", async () => {
+    const server = await serve(
+      async (request) => new Response(String((await request.bytes()).length)),
+      { hostname: "127.0.0.1", port: 0, protocols: ["h2"] },
+    );
+    const client = new Client({ protocols: ["h2"] });
+    for (const [, make, total] of kinds) {
+      const seen: ClientProgress[] = [];
+      const size = await client.post(server.url, {
+        body: make(),
+        onUploadProgress: (progress) => void seen.push(progress),
+      }).text();
+      checkRise(seen, total);
+      assertEquals(seen.at(-1)!.loaded, Number(size));
+      const error = new RangeError("Enough");
+      const thrown = await assertRejects(() =>
+        client.post(server.url, {
+          body: make(),
+          onUploadProgress() {
+            throw error;
+          },
+        })
+      );
+      assertStrictEquals(thrown, error);
+    }
+    await client.close({ timeout: 0 });
+    await server.close({ timeout: 0 });
+  });
 
   test("is told of what a transport reads", async () => {
     const client = new Client({
