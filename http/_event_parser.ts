@@ -17,7 +17,6 @@ export interface EventState {
 
 const LF = 0x0a;
 const CR = 0x0d;
-const COLON = 0x3a;
 const SPACE = 0x20;
 /** No timer is longer. */
 const MAX_RETRY = 2 ** 31 - 1;
@@ -26,9 +25,9 @@ const MAX_RETRY = 2 ** 31 - 1;
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
- * Parses a stream of events (HTML, 9.2.6), whatever it is cut into. Lines are
- * found in the bytes, where CR and LF are never part of something else, and
- * decoded whole.
+ * Parses a stream of events (HTML, 9.2.6), whatever it is cut into. What has
+ * come up to the last end of a line is decoded at once: CR and LF are never
+ * part of another character.
  */
 export class EventParser {
   readonly #max: number;
@@ -59,32 +58,18 @@ export class EventParser {
    */
   push(given: Uint8Array, events: ParsedEvent[]): void {
     const chunk = this.#bom < 3 ? this.#withoutBom(given) : given;
-    let at = 0;
-    if (this.#afterCr && chunk.byteLength > 0) {
-      this.#afterCr = false;
-      if (chunk[0] === LF) at = 1;
-    }
-    // Searched again only once it is passed; most streams have no CR at all.
-    let cr = -2;
-    let lf = -2;
-    while (at < chunk.byteLength) {
-      if (cr !== -1 && cr < at) cr = chunk.indexOf(CR, at);
-      if (lf !== -1 && lf < at) lf = chunk.indexOf(LF, at);
-      if (cr === -1 && lf === -1) break;
-      const end = cr === -1 ? lf : lf === -1 ? cr : Math.min(cr, lf);
-      this.#line(this.#take(chunk, at, end), events);
-      at = end + 1;
-      if (end !== cr) continue;
-      if (at === chunk.byteLength) this.#afterCr = true;
-      else if (chunk[at] === LF) at++;
-    }
-    if (at < chunk.byteLength) {
-      // Whoever gave the chunk may use its memory again.
-      const rest = chunk.slice(at);
-      this.#carried += rest.byteLength;
-      this.#check(this.#carried);
-      this.#carry.push(rest);
-    }
+    if (chunk.byteLength === 0) return;
+    // The LF of a CRLF that was cut in two.
+    const from = this.#afterCr && chunk[0] === LF ? 1 : 0;
+    const end = Math.max(chunk.lastIndexOf(LF), chunk.lastIndexOf(CR)) + 1;
+    if (end > from) this.#lines(this.#take(chunk.subarray(from, end)), events);
+    this.#afterCr = end === chunk.byteLength && chunk[end - 1] === CR;
+    const rest = Math.max(from, end);
+    if (rest === chunk.byteLength) return;
+    this.#carried += chunk.byteLength - rest;
+    this.#check(this.#carried);
+    // Whoever gave the chunk may use its memory again.
+    this.#carry.push(chunk.slice(rest));
   }
 
   /** Without the BOM that the stream may begin with, in any number of cuts. */
@@ -106,21 +91,40 @@ export class EventParser {
     return chunk.subarray(chunk.byteLength);
   }
 
-  #take(chunk: Uint8Array, from: number, to: number): Uint8Array {
-    const last = chunk.subarray(from, to);
-    const size = this.#carried + last.byteLength;
-    this.#check(size);
+  /** The bytes, behind those that were left over. */
+  #take(last: Uint8Array): Uint8Array {
     if (this.#carried === 0) return last;
-    const line = new Uint8Array(size);
+    const bytes = new Uint8Array(this.#carried + last.byteLength);
     let at = 0;
     for (const piece of this.#carry) {
-      line.set(piece, at);
+      bytes.set(piece, at);
       at += piece.byteLength;
     }
-    line.set(last, at);
+    bytes.set(last, at);
     this.#carry = [];
     this.#carried = 0;
-    return line;
+    return bytes;
+  }
+
+  /** Whole lines, with their ends. */
+  #lines(bytes: Uint8Array, events: ParsedEvent[]): void {
+    const text = decoder.decode(bytes);
+    // Then every character is of one byte.
+    const narrow = text.length === bytes.byteLength;
+    // Searched again only once it is passed; most streams have no CR at all.
+    let cr = text.indexOf("\r");
+    let lf = text.indexOf("\n");
+    for (let at = 0; at < text.length;) {
+      const end = cr === -1 || (lf !== -1 && lf < cr) ? lf : cr;
+      const line = text.slice(at, end);
+      const size = narrow ? line.length : sizeOf(line);
+      this.#check(size);
+      this.#line(line, size, events);
+      at = end + 1;
+      if (end === cr && lf === at) at++;
+      if (cr !== -1 && cr < at) cr = text.indexOf("\r", at);
+      if (lf !== -1 && lf < at) lf = text.indexOf("\n", at);
+    }
   }
 
   #check(line: number): void {
@@ -131,36 +135,31 @@ export class EventParser {
     );
   }
 
-  #line(line: Uint8Array, events: ParsedEvent[]): void {
-    if (line.byteLength === 0) {
+  #line(line: string, size: number, events: ParsedEvent[]): void {
+    if (line === "") {
       this.#dispatch(events);
       return;
     }
-    const colon = line.indexOf(COLON);
-    if (colon === 0) return;
-    const name = colon === -1 ? line : line.subarray(0, colon);
-    const from = colon === -1
-      ? line.byteLength
-      : line[colon + 1] === SPACE
-      ? colon + 2
-      : colon + 1;
-    const value = line.subarray(from);
+    const colon = line.indexOf(":");
+    const name = colon === -1 ? line : line.slice(0, colon);
+    const value = colon === -1 ? "" : line.slice(
+      line.charCodeAt(colon + 1) === SPACE ? colon + 2 : colon + 1,
+    );
     // Names are compared as they are: no other case, no white space.
-    switch (decoder.decode(name)) {
+    switch (name) {
       case "data":
-        this.#data.push(decoder.decode(value));
-        this.#size += value.byteLength + 1;
+        this.#data.push(value);
+        this.#size += size;
         break;
       case "event":
-        this.#type = decoder.decode(value);
+        this.#type = value;
         break;
       case "id":
-        if (!value.includes(0)) this.#id = decoder.decode(value);
+        if (!value.includes("\0")) this.#id = value;
         break;
       case "retry":
-        if (isDigits(value)) {
-          const retry = Number(decoder.decode(value));
-          this.#state.retry = Math.min(retry, MAX_RETRY);
+        if (/^[0-9]+$/.test(value)) {
+          this.#state.retry = Math.min(Number(value), MAX_RETRY);
         }
     }
   }
@@ -181,7 +180,14 @@ export class EventParser {
   }
 }
 
-function isDigits(bytes: Uint8Array): boolean {
-  for (const byte of bytes) if (byte < 0x30 || byte > 0x39) return false;
-  return bytes.byteLength > 0;
+/** Bytes that it has in UTF-8. */
+function sizeOf(text: string): number {
+  let size = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code < 0x80) continue;
+    // Each half of a pair is two of its four bytes.
+    size += code >= 0x800 && (code < 0xd800 || code > 0xdfff) ? 2 : 1;
+  }
+  return size;
 }

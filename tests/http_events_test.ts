@@ -208,6 +208,22 @@ describe("events() of a response", () => {
     }
   });
 
+  test("counts bytes, not characters", async () => {
+    // With "data: " each is 100 bytes.
+    for (const char of ["x", "é", "€", "😀"]) {
+      const width = bytesOf(char).length;
+      const fill = "x".repeat(94 % width);
+      const text = fill + char.repeat(Math.floor(94 / width));
+      const options = { maxEventSize: 100 };
+      const one = [`data: ${text}\n\n`];
+      assertEquals((await all(responseOf(one), options))[0].data, text);
+      await assertRejects(
+        () => all(responseOf([`data: x${text}\n\n`]), options),
+        SizeLimitError,
+      );
+    }
+  });
+
   test("takes any number of events and comments under its limit", async () => {
     const text = `: ${"x".repeat(90)}\n`.repeat(10) +
       `data: ${"x".repeat(80)}\n\n`.repeat(3);
