@@ -44,6 +44,8 @@ export interface CallInit {
   /** The `Request` the caller gave, if it was one. */
   given: Request | undefined;
   promise: Settle;
+  /** Called when nothing is left of it. */
+  onOver: (() => void) | undefined;
 }
 
 /** Settles the promise of a fetch. */
@@ -95,6 +97,7 @@ export class Call extends CallRecord implements ContentOwner {
   #received = 0;
   #length: number | undefined;
   #onAbort: (() => void) | undefined;
+  readonly #onOver: (() => void) | undefined;
   #phaseTimer: Deadline | undefined;
   #total: Deadline | undefined;
 
@@ -103,6 +106,7 @@ export class Call extends CallRecord implements ContentOwner {
     this.#signal = init.signal;
     this.#follow = init.follow;
     this.#promise = init.promise;
+    this.#onOver = init.onOver;
     this.#source = init.source;
     this.settled = init.settled;
   }
@@ -113,7 +117,7 @@ export class Call extends CallRecord implements ContentOwner {
     const { total } = this.settled.timeouts;
     if (signal !== undefined) {
       if (signal.aborted) {
-        this.#promise!.reject(signal.reason);
+        this.#abort(signal.reason);
         return;
       }
       this.#onAbort = () => this.#abort(signal.reason);
@@ -577,6 +581,7 @@ export class Call extends CallRecord implements ContentOwner {
       this.#signal!.removeEventListener("abort", this.#onAbort);
     }
     this.tellEnd();
+    this.#onOver?.();
   }
 
   #wrap(error: NetError): FetchError {

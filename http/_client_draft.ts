@@ -16,6 +16,8 @@ export interface Draft {
   signal: AbortSignal | undefined;
   /** The `Request` that the caller gave, if it was one. */
   request: Request | undefined;
+  /** Called when nothing is left of the exchange. */
+  onOver: (() => void) | undefined;
 }
 
 /** The body that an init or a `Request` asks for. */
@@ -80,8 +82,9 @@ async function peek(
 export function toRequest(
   draft: Draft,
   body: RequestBody | undefined,
+  signal: AbortSignal | undefined,
 ): Request {
-  const { method, target, given, settled, signal } = draft;
+  const { method, target, given, settled } = draft;
   const headers = new Headers();
   const { fields } = given;
   for (let i = 0; i < fields.length; i += 2) {

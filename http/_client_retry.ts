@@ -166,6 +166,7 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
     }
     const stop = () => {
       clearTimeout(timer);
+      signal.removeEventListener("abort", stop);
       reject(signal.reason);
     };
     const timer = setTimeout(() => {

@@ -15,6 +15,7 @@ import {
   settle,
   without,
 } from "./_client_options.ts";
+import { SignalLink } from "./_client_link.ts";
 import type { GivenFields, Settled } from "./_client_options.ts";
 import { PendingResponse } from "./_client_promise.ts";
 import type { ResponsePromise } from "./_client_promise.ts";
@@ -249,6 +250,7 @@ export class Client implements AsyncDisposable {
       follow: followRedirect,
       given: undefined,
       promise,
+      onOver: undefined,
     }).begin();
   }
 
@@ -288,6 +290,7 @@ export class Client implements AsyncDisposable {
         : { ...settled, redirect: request.redirect },
       signal: signal ?? undefined,
       request,
+      onOver: undefined,
     };
   }
 
@@ -345,6 +348,7 @@ export class Client implements AsyncDisposable {
       follow: followRedirect,
       given: draft.request,
       promise,
+      onOver: draft.onOver,
     }).begin();
   }
 
@@ -357,7 +361,9 @@ export class Client implements AsyncDisposable {
     const { throwOnStatus } = draft.settled;
     const settled = { ...draft.settled, throwOnStatus: false };
     const body = await draft.body;
-    const first = toRequest(draft, body);
+    const link = draft.signal && new SignalLink(draft.signal);
+    const release = link?.hold();
+    const first = toRequest(draft, body, link?.signal);
     if (body?.replayable) markReplayable(first);
     if (this.#caching) {
       const { unix, cookies, decompress } = settled;
@@ -379,6 +385,7 @@ export class Client implements AsyncDisposable {
       }
       const cookies = jarOf(request) ?? settled.cookies;
       return new Promise((resolve, reject) => {
+        const onOver = link?.hold();
         const next: Draft = {
           method: methodOf(request.method),
           target: same ? draft.target : targetOf(request.url),
@@ -392,10 +399,14 @@ export class Client implements AsyncDisposable {
           },
           signal: same ? draft.signal : request.signal,
           request: same ? draft.request : request,
+          onOver,
         };
         Promise.resolve(next.body).then((body) =>
           this.#call({ ...next, body }, { resolve, reject })
-        ).catch(reject);
+        ).catch((error) => {
+          onOver?.();
+          reject(error);
+        });
       });
     };
     const dispatch = (at: number, request: Request): Promise<ClientResponse> =>
@@ -408,7 +419,7 @@ export class Client implements AsyncDisposable {
         },
         init?.state,
       );
-    const response = await dispatch(0, first);
+    const response = await dispatch(0, first).finally(release);
     if (throwOnStatus && !response.ok) {
       throw new StatusError(
         `Cannot use the answer of ${draft.target.origin}: its status is ${response.status}`,

@@ -8,7 +8,9 @@ import {
 } from "./assert.ts";
 import { deferred, withClient } from "./_client_support.ts";
 import { bodyOf, nodeServer } from "./_http_servers.ts";
+import { counted } from "./_streams_support.ts";
 import { runArgs, until, within } from "./_support.ts";
+import { Client } from "../http/client.ts";
 import type { ClientMiddleware } from "../http/client.ts";
 import { FetchError, StatusError } from "../http/errors.ts";
 
@@ -221,5 +223,47 @@ describe("the default client", () => {
     } finally {
       await server.close();
     }
+  });
+});
+
+describe("a signal given to a client with middleware", () => {
+  test("has no listener left once the body is over", async () => {
+    const { signal, listeners } = counted();
+    await withClient(echo(), async (client, { url }) => {
+      const again: ClientMiddleware = (request, next) =>
+        next(new Request(request));
+      for (const use of [[], [again]]) {
+        const other = new Client({ use, retry: 1 });
+        const response = await other.get(url, { signal });
+        await response.text();
+        await until(() => listeners() === 0);
+        await assertRejects(
+          () => other.get("http://127.0.0.1:1/", { signal, retry: 0 }),
+          FetchError,
+        );
+        await until(() => listeners() === 0);
+        await other.close({ timeout: 0 });
+      }
+      assertEquals(client.stats().open, 0);
+    });
+  });
+
+  test("ends the body, whichever request was sent", () => {
+    const server = nodeServer((_, response) => {
+      response.write("the beginning");
+    });
+    return withClient(server, async (client, { url }) => {
+      const { controller, signal, listeners } = counted();
+      const response = await client.get(url, { signal });
+      const reader = response.body!.getReader();
+      await reader.read();
+      const rest = reader.read();
+      controller.abort(new RangeError("Enough"));
+      await assertRejects(() => rest, RangeError, "Enough");
+      await until(() => listeners() === 0);
+      assertEquals(client.stats().open, 0);
+    }, {
+      use: [(request, next) => next(new Request(request))],
+    });
   });
 });
