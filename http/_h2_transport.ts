@@ -184,9 +184,9 @@ export class StreamTransport implements Transport {
 
 /** Why it is over, as who uses a connection knows it. */
 function closeReason(error: unknown): NetError {
-  if (error instanceof NetError) return error;
-  const reset = error instanceof H2StreamError && error.h2code !== NO_ERROR;
-  return reset
+  const told = error instanceof H2StreamError && error.remote;
+  if (error instanceof NetError && !told) return error;
+  return told && error.h2code !== NO_ERROR
     ? new NetError("The stream was reset by the peer", {
       code: "ECONNRESET",
       cause: error,

@@ -106,7 +106,7 @@ const LIMITS: Limits = {
 
 const HTTP2: Http2Settings = {
   maxConcurrentStreams: 1000,
-  initialWindow: 256 * 1024,
+  initialWindow: 512 * 1024,
   maxWindow: 16 * 1024 * 1024,
 };
 

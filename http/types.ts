@@ -142,7 +142,7 @@ export interface ServeOptions {
      * Bytes of a request's body that a client may send before they are read
      * (RFC 9113, 6.9.2); eight times as many on the whole connection.
      *
-     * @default {262144}
+     * @default {524288}
      */
     initialWindow?: number;
     /**

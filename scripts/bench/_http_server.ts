@@ -3,6 +3,7 @@
  * ours, `raw` is the runtime's own. Prints the port it listens on.
  */
 import * as http from "node:http";
+import * as http2 from "node:http2";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import process from "node:process";
@@ -43,6 +44,7 @@ const handlers: Record<string, Handler> = {
     Response.json({ agent: request.headers.get("user-agent"), a: [1, 2, 3] }),
   echo: async (request) => new Response(await request.arrayBuffer()),
   stream: () => new Response(tenMiB()),
+  http2: () => new Response("Hello, World!"),
 };
 const handler = handlers[scenario];
 
@@ -90,7 +92,11 @@ async function listen(): Promise<number> {
   const where = { port: 0, hostname: "127.0.0.1" };
   if (kind !== "raw") {
     const engine = kind === "native" ? "native" : "wire";
-    const { address } = await serve(handler, { ...where, engine });
+    const { address } = await serve(handler, {
+      ...where,
+      engine,
+      ...(scenario === "http2" && engine === "wire" && { protocols: ["h2"] }),
+    });
     return address.transport === "tcp" ? address.port : 0;
   }
   if (globals.Deno !== undefined) {
@@ -99,7 +105,12 @@ async function listen(): Promise<number> {
   if (globals.Bun !== undefined) {
     return globals.Bun.serve({ ...where, fetch: handler }).port;
   }
-  const server = http.createServer(listeners[scenario]);
+  const server = scenario === "http2"
+    ? http2.createServer().on("stream", (stream) => {
+      stream.respond({ ":status": 200, "content-type": "text/plain" });
+      stream.end("Hello, World!");
+    })
+    : http.createServer(listeners[scenario]);
   await new Promise<void>((resolve) => {
     server.listen(0, where.hostname, () => resolve());
   });

@@ -31,6 +31,8 @@ interface Scenario {
   readonly requests: number;
   readonly connections: number;
   readonly body?: string;
+  /** Requests at a time on a connection of HTTP/2. */
+  readonly streams?: number;
 }
 
 const post = `/tmp/sluice-bench-${process.pid}.bin`;
@@ -40,6 +42,10 @@ const scenarios: Scenario[] = [
   { name: "json", requests: 100_000, connections: 64 },
   { name: "echo", requests: 40_000, connections: 64, body: post },
   { name: "stream", requests: 100, connections: 4 },
+  // Without TLS, where Bun has none of its own.
+  ...(runtime === "bun"
+    ? []
+    : [{ name: "http2", requests: 100_000, connections: 10, streams: 100 }]),
 ];
 
 interface Server {
@@ -70,10 +76,10 @@ function cpuOf(child: ChildProcess): number {
 }
 
 function load(url: string, scenario: Scenario, requests: number) {
-  const { connections, body } = scenario;
+  const { connections, body, streams } = scenario;
   return new Promise<void>((resolve, reject) => {
     execFile("h2load", [
-      "--h1",
+      ...(streams === undefined ? ["--h1"] : ["-m", `${streams}`]),
       "-n",
       `${requests}`,
       "-c",
