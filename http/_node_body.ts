@@ -3,8 +3,6 @@ type Callback = (error?: Error | null) => void;
 /** What is written to a `res`, as the stream of a `Response`. */
 export class NodeBodyFeed {
   readonly readable: ReadableStream<Uint8Array>;
-  /** All of it was given otherwise: nobody reads the stream. */
-  taken = false;
   #controller!: ReadableStreamDefaultController<Uint8Array>;
   #pulled: (() => void) | undefined;
   /** Waits for somebody to want more. */
@@ -48,7 +46,6 @@ export class NodeBodyFeed {
   }
 
   end(callback: Callback): void {
-    if (this.taken) return callback();
     this.#whenWanted(() => {
       if (!this.#over) {
         this.#over = true;

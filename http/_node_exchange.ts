@@ -1,6 +1,7 @@
 import { exchangeOf } from "./_exchange.ts";
 import { abortIncoming, discard, makeIncoming } from "./_node_incoming.ts";
-import { Answer } from "./_node_outgoing.ts";
+import { Answer } from "./_node_answer.ts";
+import type { Outgoing } from "./_node_outgoing.ts";
 import { NodeSocket } from "./_node_socket.ts";
 import type { ServerContext } from "./types.ts";
 
@@ -19,7 +20,7 @@ export function runListener(
     const incoming = makeIncoming(request, {
       context,
       socket,
-      leave: () => leave(),
+      leave: (reason) => leave(reason),
     });
     const answer = new Answer({
       request,
@@ -31,18 +32,14 @@ export function runListener(
       report: (error) => exchangeOf(request)?.report(error),
     });
     const { outgoing } = answer;
-    const { signal } = request;
-    const leave = () => {
+    const leave = (reason: unknown) => {
       abortIncoming(incoming);
-      answer.lose(signal.reason);
+      answer.lose(reason);
     };
-    if (signal.aborted) queueMicrotask(leave);
-    else signal.addEventListener("abort", leave, { once: true });
     outgoing.on("finish", () => discard(incoming));
-    outgoing.on("close", () => signal.removeEventListener("abort", leave));
     socket.onDestroy = (error) => {
       abortIncoming(incoming);
-      answer.inner.destroy(error);
+      answer.destroy(error);
     };
     socket.on("timeout", () => {
       const heard = [
@@ -62,5 +59,24 @@ export function runListener(
     } catch (error) {
       answer.fail(error);
     }
+    // Who has answered already need not hear of it.
+    if (!outgoing.writableEnded && !outgoing.destroyed) {
+      watch(request.signal, outgoing, leave);
+    }
   });
+}
+
+/** Hears of a client that leaves, until the response is out. */
+function watch(
+  signal: AbortSignal,
+  outgoing: Outgoing,
+  leave: (reason: unknown) => void,
+): void {
+  const heard = () => leave(signal.reason);
+  if (signal.aborted) {
+    queueMicrotask(heard);
+    return;
+  }
+  signal.addEventListener("abort", heard, { once: true });
+  outgoing.on("close", () => signal.removeEventListener("abort", heard));
 }

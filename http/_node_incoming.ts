@@ -9,10 +9,27 @@ import type { ServerContext } from "./types.ts";
 
 /** What a listener is given as `req`. */
 export interface Incoming extends Readable {
+  method: string;
+  url: string;
+  headers: Record<string, string | string[]>;
+  headersDistinct: Record<string, string[]>;
+  rawHeaders: string[];
+  httpVersion: string;
+  httpVersionMajor: number;
+  httpVersionMinor: number;
+  socket: NodeSocket;
+  connection: NodeSocket;
+  client: NodeSocket;
+  statusCode: null;
+  statusMessage: null;
+  upgrade: boolean;
   aborted: boolean;
   complete: boolean;
   trailers: Record<string, string>;
+  trailersDistinct: Record<string, string[]>;
   rawTrailers: string[];
+  setTimeout: typeof setTimer;
+  _dump: typeof dump;
 }
 
 /** Of these fields node:http takes the first of several. */
@@ -90,14 +107,21 @@ export function makeIncoming(
     context: ServerContext;
     socket: NodeSocket;
     /** Called when its body breaks off. */
-    leave: () => void;
+    leave: (reason: unknown) => void;
   },
 ): Incoming {
-  const exchange = exchangeOf(request) as { fields?: Fields } | undefined;
-  const fields = exchange?.fields ?? fieldsOf(request.headers);
-  const { pathname, search } = new URL(request.url);
+  const exchange = exchangeOf(request) as
+    | { fields?: Fields; request?: Request }
+    | undefined;
+  // A middleware may have put another request in its place.
+  const fields = exchange?.fields !== undefined && exchange.request === request
+    ? exchange.fields
+    : fieldsOf(request.headers);
   const version = versionOf(context);
-  const reader = request.body?.getReader();
+  const { method, url } = request;
+  const reader = method === "GET" || method === "HEAD"
+    ? undefined
+    : request.body?.getReader();
 
   const finish = async () => {
     let trailers: string[] = [];
@@ -106,11 +130,9 @@ export function makeIncoming(
     } catch {
       // A native engine has none to tell.
     }
-    define(incoming, {
-      trailers: grouped(trailers),
-      trailersDistinct: distinct(trailers),
-      rawTrailers: trailers,
-    });
+    incoming.trailers = grouped(trailers) as Record<string, string>;
+    incoming.trailersDistinct = distinct(trailers);
+    incoming.rawTrailers = trailers;
     incoming.complete = true;
     incoming.push(null);
   };
@@ -127,7 +149,7 @@ export function makeIncoming(
     } catch (error) {
       // Too long, or the client is gone.
       if (error instanceof SizeLimitError) incoming.destroy(withStatus(error));
-      else leave();
+      else leave(error);
     }
   };
   const incoming = new Readable({
@@ -141,35 +163,25 @@ export function makeIncoming(
       callback(incoming.listenerCount("error") === 0 ? null : error);
     },
   }) as Incoming;
+  incoming.method = method;
+  incoming.url = targetOf(url);
+  incoming.headers = grouped(fields);
+  incoming.headersDistinct = distinct(fields);
+  incoming.rawHeaders = fields.slice();
+  incoming.httpVersion = version;
+  incoming.httpVersionMajor = Number(version[0]);
+  incoming.httpVersionMinor = Number(version[2]);
+  incoming.socket = incoming.connection = incoming.client = socket;
+  incoming.statusCode = incoming.statusMessage = null;
+  incoming.upgrade = incoming.aborted = false;
+  incoming.complete = reader === undefined;
+  incoming.trailers = {};
+  incoming.trailersDistinct = {};
+  incoming.rawTrailers = [];
+  incoming.setTimeout = setTimer;
+  incoming._dump = dump;
+  // Now: each of these is its own, and outlives what Express puts here.
   Object.setPrototypeOf(incoming, IncomingMessage.prototype);
-  define(incoming, {
-    method: request.method,
-    url: pathname + search,
-    headers: grouped(fields),
-    headersDistinct: distinct(fields),
-    rawHeaders: [...fields],
-    httpVersion: version,
-    httpVersionMajor: Number(version[0]),
-    httpVersionMinor: Number(version[2]),
-    socket,
-    connection: socket,
-    client: socket,
-    statusCode: null,
-    statusMessage: null,
-    upgrade: false,
-    aborted: false,
-    complete: reader === undefined,
-    trailers: {},
-    trailersDistinct: {},
-    rawTrailers: [],
-    setTimeout(ms: number, listener?: () => void) {
-      socket.setTimeout(ms, listener);
-      return incoming;
-    },
-    _dump() {
-      discard(incoming);
-    },
-  });
   return incoming;
 }
 
@@ -187,14 +199,22 @@ export function discard(incoming: Incoming): void {
   incoming.destroy();
 }
 
-/** Own properties: they outlive the prototype that Express sets. */
-function define(incoming: object, values: Record<string, unknown>): void {
-  for (const [name, value] of Object.entries(values)) {
-    Object.defineProperty(incoming, name, {
-      value,
-      writable: true,
-      enumerable: true,
-      configurable: true,
-    });
-  }
+function setTimer(
+  this: Incoming,
+  ms: number,
+  listener?: () => void,
+): Incoming {
+  this.socket.setTimeout(ms, listener);
+  return this;
+}
+
+function dump(this: Incoming): void {
+  discard(this);
+}
+
+/** Path and query of a URL. */
+function targetOf(url: string): string {
+  const path = url.slice(url.indexOf("/", url.indexOf("://") + 3));
+  const hash = path.indexOf("#");
+  return hash === -1 ? path : path.slice(0, hash);
 }

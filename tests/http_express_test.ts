@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { after, before, describe, test } from "node:test";
 import { CookieJar, fromNodeListener, serve } from "../http/mod.ts";
 import { Client } from "../http/mod.ts";
@@ -82,6 +83,9 @@ function makeApp(root: string, seen: string[]) {
   app.get("/stream", (_req: Req, res: Res) => {
     res.type("text");
     Readable.from(["one ", "two ", "three"]).pipe(res as never);
+  });
+  app.get("/pipeline", async (_req: Req, res: Res) => {
+    await pipeline(Readable.from(["a", "b", "c"]), res as never);
   });
   app.get("/throw", () => {
     throw new Error("secret");
@@ -223,6 +227,7 @@ for (const engine of engines) {
 
     test("streams", async () => {
       assertEquals(await (await ask("stream")).text(), "one two three");
+      assertEquals(await (await ask("pipeline")).text(), "abc");
       assertEquals(await (await ask("late")).text(), "half");
     });
 

@@ -5,7 +5,7 @@ import type { Writable } from "node:stream";
 import { describe, test } from "node:test";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { fromNodeListener, get } from "../http/mod.ts";
+import { compose, fromNodeListener, get } from "../http/mod.ts";
 import {
   assert,
   assertEquals,
@@ -501,6 +501,40 @@ describe("fromNodeListener()", () => {
       assertEquals(bodyOf(await exchange(server, post("abc"))), "3");
     }, { limits: { body: 100 } }));
 
+  test("sees the request that a layer put in its place", () =>
+    withServer(
+      compose((request, _context, next) =>
+        next(
+          new Request(request, {
+            headers: { "x-a": "changed", host: "other" },
+          }),
+        )
+      )(fromNodeListener(async (req: IncomingMessage, res: ServerResponse) => {
+        res.end(`${req.headers["x-a"]} ${await read(req)}`);
+      })),
+      {},
+      async (server) => {
+        const text = await exchange(server, post("body", "X-A: given\r\n"));
+        assertEquals(bodyOf(text), "changed body");
+      },
+    ));
+
+  test("finishes what has no body, too", async () => {
+    const told: string[] = [];
+    await serving((req, res) => {
+      res.on("finish", () => told.push("finish"));
+      res.on("close", () => told.push("close"));
+      req.on("close", () => told.push("req"));
+      res.write("he");
+      res.end("llo");
+    }, async (server) => {
+      const head = getText().replace("GET", "HEAD");
+      assertEquals(bodyOf(await exchange(server, head)), "");
+      await until(() => told.length === 3);
+      assertEquals(told.sort(), ["close", "finish", "req"]);
+    });
+  });
+
   test("takes a write whose memory is used again", () =>
     serving(async (_req, res) => {
       const buffer = new Uint8Array(4);
@@ -538,10 +572,9 @@ describe("fromNodeListener()", () => {
 
   test("is a Writable for those who look", () =>
     serving((_req, res) => {
-      const proto = Object.getPrototypeOf(res);
       // As Express does.
       Object.setPrototypeOf(res, Object.create(http.ServerResponse.prototype));
-      assert(proto === http.ServerResponse.prototype);
+      assert(res instanceof http.ServerResponse);
       assertEquals(res.writableEnded, false);
       assertEquals(typeof res.writableHighWaterMark, "number");
       new Readable({
