@@ -535,7 +535,21 @@ function isStored(value: unknown): value is StoredResponse {
     typeof stored.responseTime === "number";
 }
 
-async function hashOf(text: string): Promise<string> {
+const MAX_HASHES = 64;
+const hashes = new Map<string, Promise<string>>();
+
+/** A hash of a secret; those in use are at hand. */
+function hashOf(text: string): Promise<string> {
+  let hash = hashes.get(text);
+  if (hash === undefined) {
+    if (hashes.size === MAX_HASHES) hashes.clear();
+    hash = makeHash(text);
+    hashes.set(text, hash);
+  }
+  return hash;
+}
+
+async function makeHash(text: string): Promise<string> {
   const bytes = new TextEncoder().encode(text);
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return btoa(String.fromCharCode(...hash));
