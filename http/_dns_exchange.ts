@@ -1,7 +1,6 @@
 import { DnsError, TimeoutError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
 import { connect } from "../tcp/connect.ts";
-import { bind } from "../udp/bind.ts";
 import { encodeQuestion, parseAnswer } from "./_dns_message.ts";
 import { BADVERS, FORMERR, NOTIMP } from "./_dns_message.ts";
 import { NOERROR, NXDOMAIN } from "./_dns_message.ts";
@@ -89,6 +88,7 @@ async function askUdp(
   edns: boolean,
   signal: AbortSignal,
 ): Promise<DnsAnswer | undefined> {
+  const { bind } = await import("../udp/bind.ts");
   const question = { id: randomId(), name, type };
   const refused = new AbortController();
   const stop = () => refused.abort(signal.reason);

@@ -12,7 +12,7 @@ const FLOORS: Record<string, readonly string[]> = {
   streams: ["streams"],
   tcp: ["tcp", "streams"],
   udp: ["udp", "streams"],
-  http: ["http", "tcp", "streams"],
+  http: ["http", "tcp", "udp", "streams"],
   ws: ["ws", "http", "tcp", "streams"],
 };
 

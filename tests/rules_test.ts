@@ -43,6 +43,8 @@ test("`inspectFile()` lets floors import downwards only", () => {
   assertEquals(broken("streams/x.ts", 'import "../tcp/mod.ts";'), [rule]);
   assertEquals(broken("udp/x.ts", 'import "../tcp/mod.ts";'), [rule]);
   assertEquals(broken("ws/x.ts", 'import "../http/mod.ts";'), []);
+  assertEquals(broken("http/x.ts", 'import "../udp/mod.ts";'), []);
+  assertEquals(broken("udp/x.ts", 'import "../http/mod.ts";'), [rule]);
 });
 
 test("`inspectFile()` refuses packages, aliases and computed imports", () => {
