@@ -1,3 +1,4 @@
+import { makeSwitch } from "./response.ts";
 import type { Transport } from "../tcp/_transport.ts";
 
 /** Takes a connection over once a response head has been sent on it. */
@@ -12,27 +13,27 @@ export interface Takeover {
   abandon(reason: unknown): void;
 }
 
-const takeovers = new WeakMap<Response, Takeover>();
+/** Where a response keeps its takeover. */
+const key: unique symbol = Symbol("sluice.takeover");
 
 /**
  * Makes a response that, returned from a handler, sends its head (status 101
  * for an upgrade, 2xx for CONNECT) without a body and hands the connection
- * over. `status` is what is sent and what `response.status` tells.
+ * over. `status` is what is sent and what `response.status` tells. A list of
+ * fields, flat, is known to be right.
  */
 export function takeoverResponse(
   status: number,
-  headers: Headers,
+  headers: Headers | readonly string[],
   takeover: Takeover,
 ): Response {
-  const response = new Response(null, { headers });
-  // Response's constructor refuses 1xx, the one status that is needed here.
-  Object.defineProperty(response, "status", { value: status });
-  Object.defineProperty(response, "ok", { value: status >= 200 });
-  takeovers.set(response, takeover);
+  const fields = headers instanceof Headers ? [...headers].flat() : headers;
+  const response = makeSwitch(status, fields);
+  (response as { [key]?: Takeover })[key] = takeover;
   return response;
 }
 
 /** The takeover that a response asks for, if it does. */
 export function takeoverOf(response: Response): Takeover | undefined {
-  return takeovers.get(response);
+  return (response as { [key]?: Takeover } | undefined)?.[key];
 }

@@ -244,12 +244,35 @@ function materialize(response: LightResponse): Response {
       headers.append(fields[i], fields[i + 1]);
     }
     const init = { status, statusText, headers };
-    own.real = sent && body !== null
+    own.real = status < 200
+      ? switching(status, headers)
+      : sent && body !== null
       ? spent(init)
       : new Native(body as BodyInit | null, init);
     own.plain = undefined;
   }
   return own.real;
+}
+
+/** A real response that switches protocols: the constructor refuses 1xx. */
+function switching(status: number, headers: Headers): Response {
+  const response = new Native(null, { headers });
+  Object.defineProperty(response, "status", { value: status });
+  Object.defineProperty(response, "ok", { value: status >= 200 });
+  return response;
+}
+
+/** A response without a body, also of a status that has none: 101. */
+export function makeSwitch(
+  status: number,
+  fields: readonly string[],
+): Response {
+  if (heavy) return lightOf({ status, fields, body: null }, "");
+  const headers = new Headers();
+  for (let i = 0; i < fields.length; i += 2) {
+    headers.append(fields[i], fields[i + 1]);
+  }
+  return switching(status, headers);
 }
 
 /** A real response whose body is used up. */

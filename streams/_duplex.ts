@@ -51,22 +51,38 @@ export function writableOf<T>(
  */
 export abstract class BaseDuplex<In, Out, Info extends CloseInfo>
   implements Duplex<In, Out, Info> {
-  protected readonly inbox: Inbox<In>;
   protected readonly outbox: Outbox<Out>;
-  readonly closed: Promise<Info>;
-  #settle!: (info: Info) => void;
+  // Made when they are asked for: many a connection is used by callbacks, and
+  // there may be very many of them.
+  #inbox: Inbox<In> | undefined;
+  readonly #inboxOptions: InboxOptions<In>;
+  #closed: Promise<Info> | undefined;
+  #settle: ((info: Info) => void) | undefined;
+  #info: Info | undefined;
   #writable: WritableStream<Out> | undefined;
 
   constructor(inbox: InboxOptions<In>, outbox: OutboxOptions<Out>) {
-    this.inbox = new Inbox<In>(
-      inbox.onCancel !== undefined
-        ? inbox
-        : { onCancel: (reason) => this.destroy(reason), ...inbox },
-    );
+    this.#inboxOptions = inbox.onCancel !== undefined
+      ? inbox
+      : { onCancel: (reason) => this.destroy(reason), ...inbox };
     this.outbox = new Outbox<Out>(outbox);
-    this.closed = new Promise((resolve) => {
-      this.#settle = resolve;
-    });
+  }
+
+  protected get inbox(): Inbox<In> {
+    return this.#inbox ??= new Inbox<In>(this.#inboxOptions);
+  }
+
+  /** Whether anybody has asked for the inbox. */
+  protected get hasInbox(): boolean {
+    return this.#inbox !== undefined;
+  }
+
+  get closed(): Promise<Info> {
+    return this.#closed ??= this.#info !== undefined
+      ? Promise.resolve(this.#info)
+      : new Promise((resolve) => {
+        this.#settle = resolve;
+      });
   }
 
   abstract readonly buffered: number;
@@ -77,7 +93,9 @@ export abstract class BaseDuplex<In, Out, Info extends CloseInfo>
 
   /** The end: resolves `closed`. Later calls change nothing. */
   protected settle(info: Info): void {
-    this.#settle(info);
+    if (this.#info !== undefined) return;
+    this.#info = info;
+    this.#settle?.(info);
   }
 
   receive(options?: Wait): MaybePromise<In | undefined> {

@@ -27,14 +27,14 @@ export interface OutboxOptions<T> {
  */
 export class Outbox<T> {
   readonly #options: OutboxOptions<T>;
-  readonly #senders: Waiters<boolean, T>;
+  /** Made when the first one has to wait. */
+  #senders: Waiters<boolean, T> | undefined;
   #pending = 0;
   #closed = false;
   #drained: (() => void)[] | undefined;
 
   constructor(options: OutboxOptions<T>) {
     this.#options = options;
-    this.#senders = new Waiters("send", this);
   }
 
   /** Weight of the messages whose senders wait. */
@@ -44,7 +44,7 @@ export class Outbox<T> {
 
   /** How many senders wait. */
   get waiting(): number {
-    return this.#senders.size;
+    return this.#senders === undefined ? 0 : this.#senders.size;
   }
 
   get closed(): boolean {
@@ -58,7 +58,7 @@ export class Outbox<T> {
     }
     if (this.#closed) return false;
     const options = this.#options;
-    if (this.#senders.size === 0 && !options.full()) {
+    if (this.waiting === 0 && !options.full()) {
       options.accept(message, weight);
       return true;
     }
@@ -68,7 +68,7 @@ export class Outbox<T> {
       options.onOverflow?.();
       return false;
     }
-    if (this.#senders.size >= MAX_SENDERS) {
+    if (this.waiting >= MAX_SENDERS) {
       return Promise.reject(
         new NetError(
           `Cannot send: ${MAX_SENDERS} calls wait already; await what send gives`,
@@ -77,19 +77,20 @@ export class Outbox<T> {
       );
     }
     this.#pending = pending;
+    this.#senders ??= new Waiters("send", this);
     return this.#senders.add(message, wait, weight);
   }
 
   /** Lets in who waits, as far as there is room. */
   admit(): void {
     const options = this.#options;
-    while (this.#senders.size > 0 && !options.full()) this.#next();
+    while (this.waiting > 0 && !options.full()) this.#next();
     this.#tellDrained();
   }
 
   /** Lets the first in line in, room or not: its message is wanted now. */
   hand(): void {
-    if (this.#senders.size === 0) return;
+    if (this.waiting === 0) return;
     this.#next();
     this.#tellDrained();
   }
@@ -101,7 +102,7 @@ export class Outbox<T> {
   }
 
   #next(): void {
-    const sender = this.#senders.shift()!;
+    const sender = this.#senders!.shift()!;
     this.#leave(sender);
     this.#options.accept(sender.value, sender.weight);
     sender.resolve(true);
@@ -109,18 +110,18 @@ export class Outbox<T> {
 
   #leave(sender: Waiter<boolean, T>): void {
     // Sums of fractions drift: nobody waiting is exactly nothing.
-    if (this.#senders.size === 0) this.#pending = 0;
+    if (this.waiting === 0) this.#pending = 0;
     else this.#pending -= sender.weight;
   }
 
   /** Resolves once nobody waits any more: all let in, given up or closed. */
   drained(): Promise<void> {
-    if (this.#senders.size === 0) return Promise.resolve();
+    if (this.waiting === 0) return Promise.resolve();
     return new Promise((resolve) => (this.#drained ??= []).push(resolve));
   }
 
   #tellDrained(): void {
-    if (this.#drained === undefined || this.#senders.size > 0) return;
+    if (this.#drained === undefined || this.waiting > 0) return;
     for (const resolve of this.#drained) resolve();
     this.#drained = undefined;
   }
@@ -129,7 +130,7 @@ export class Outbox<T> {
   close(): void {
     this.#closed = true;
     this.#pending = 0;
-    this.#senders.resolveAll(false);
+    this.#senders?.resolveAll(false);
     this.#tellDrained();
   }
 }

@@ -145,7 +145,7 @@ class BunSocket extends BaseSocket {
     if (!this.closing) {
       this.closing = true;
       this.#farewell = { code, reason };
-      this.inbox.end();
+      this.endInbox();
       this.release();
       const { closeTimeout } = this.limits;
       this.#timer = setTimeout(
@@ -176,7 +176,7 @@ class BunSocket extends BaseSocket {
     this.cut ??= toError(reason, message);
     this.#failure ??= { code: ABNORMAL, error: toNetError(reason, message) };
     this.closing = true;
-    this.inbox.destroy(this.cut);
+    this.dropInbox(this.cut);
     this.outbox.close();
     this.raw.terminate();
   }
@@ -186,7 +186,7 @@ class BunSocket extends BaseSocket {
     this.#failure = { code, error };
     this.cut ??= error;
     this.closing = true;
-    this.inbox.end(error);
+    this.endInbox(error);
     this.outbox.close();
     this.release();
     this.raw.close(code, "");

@@ -178,7 +178,7 @@ class DenoSocket extends BaseSocket {
       return Promise.reject(error);
     }
     if (!this.closing) {
-      this.inbox.end();
+      this.endInbox();
       this.#say(code, reason);
     }
     return this.closed.then(() => {});
@@ -189,7 +189,7 @@ class DenoSocket extends BaseSocket {
     const message = "The WebSocket was destroyed";
     this.cut ??= toError(reason, message);
     this.#failure ??= { code: ABNORMAL, error: toNetError(reason, message) };
-    this.inbox.destroy(this.cut);
+    this.dropInbox(this.cut);
     // Deno has nothing harder than a Close; nobody waits for its answer.
     this.#say(GOING_AWAY, "");
     this.#onOver(0, "", false);
@@ -199,7 +199,7 @@ class DenoSocket extends BaseSocket {
     if (this.ended || this.#failure !== undefined) return;
     this.#failure = { code, error };
     this.cut ??= error;
-    this.inbox.end(error);
+    this.endInbox(error);
     this.#say(code, "");
   }
 

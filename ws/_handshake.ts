@@ -22,12 +22,16 @@ export function randomKey(): string {
 }
 
 function base64(bytes: Uint8Array): string {
-  return btoa(String.fromCharCode(...bytes));
+  // Handing them on as arguments would make an iterator, and all it gives.
+  let text = "";
+  for (let i = 0; i < bytes.length; i++) text += String.fromCharCode(bytes[i]);
+  return btoa(text);
 }
 
 /** Whether a comma-separated field has a token, in any case. */
 export function hasToken(field: string | null, token: string): boolean {
-  return field !== null &&
+  if (field === null) return false;
+  return field.toLowerCase() === token ||
     field.split(",").some((item) => item.trim().toLowerCase() === token);
 }
 
@@ -39,9 +43,11 @@ export function asksUpgrade(request: Request): boolean {
     hasToken(headers.get("connection"), "upgrade");
 }
 
+const nothing: string[] = [];
+
 /** The names in a `Sec-WebSocket-Protocol`; `undefined` when it is malformed. */
 export function parseProtocols(field: string | null): string[] | undefined {
-  if (field === null) return [];
+  if (field === null) return nothing;
   const names = field.split(",").map((name) => name.trim());
   return names.every(isToken) && new Set(names).size === names.length
     ? names
@@ -67,7 +73,8 @@ export function extraHeaders(
 /** What to answer to an upgrade request: the fields of the 101, or a refusal. */
 export type Answer =
   | {
-    readonly headers: Headers;
+    /** Name, value, name, value … */
+    readonly fields: readonly string[];
     readonly protocol: string;
     readonly agreed: Agreement | undefined;
   }
@@ -80,7 +87,9 @@ export function answer(
   options: UpgradeOptions,
   compress?: CompressSettings,
 ): Answer {
-  const own = extraHeaders(options.headers, "upgrade");
+  const extra = options.headers === undefined
+    ? undefined
+    : extraHeaders(options.headers, "upgrade");
   const { headers } = request;
   if (request.method !== "GET") {
     return refuse(405, "A WebSocket is asked for with GET", { allow: "GET" });
@@ -130,14 +139,16 @@ export function answer(
     return refuse(400, "Sec-WebSocket-Extensions is malformed");
   }
   const protocol = choose(options.protocols, offered, request);
-  own.set("upgrade", "websocket");
-  own.set("connection", "Upgrade");
-  if (key !== "") own.set("sec-websocket-accept", acceptKey(key));
-  if (protocol !== undefined) own.set("sec-websocket-protocol", protocol);
+  const fields = ["upgrade", "websocket", "connection", "Upgrade"];
+  if (key !== "") fields.push("sec-websocket-accept", acceptKey(key));
+  if (protocol !== undefined) fields.push("sec-websocket-protocol", protocol);
   if (agreed !== undefined) {
-    own.set("sec-websocket-extensions", agreed.extensions);
+    fields.push("sec-websocket-extensions", agreed.extensions);
   }
-  return { headers: own, protocol: protocol ?? "", agreed };
+  if (extra !== undefined) {
+    for (const [name, value] of extra) fields.push(name, value);
+  }
+  return { fields, protocol: protocol ?? "", agreed };
 }
 
 function refuse(

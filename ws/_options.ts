@@ -57,13 +57,17 @@ export function limitsOf(
   others: readonly string[],
   action: string,
 ): SocketLimits {
-  for (const [name, value] of Object.entries(options)) {
+  const entries = Object.entries(options);
+  if (entries.length === 0) return DEFAULTS;
+  for (const [name, value] of entries) {
     if (
       value === undefined || name in DEFAULTS || name === "compress" ||
       others.includes(name)
     ) continue;
     throw new TypeError(`Cannot ${action}: no such option: ${name}`);
   }
+  // Most have the defaults: they are one object for all.
+  let own = false;
   const check = (name: keyof SocketLimits, least: number, most: number) => {
     const value = options[name];
     if (value === undefined) return DEFAULTS[name];
@@ -72,9 +76,10 @@ export function limitsOf(
         `Cannot ${action}: ${name} must be a number from ${least} to ${most}: ${value}`,
       );
     }
+    own = true;
     return value;
   };
-  return {
+  const limits = {
     maxMessageSize: check("maxMessageSize", 0, 2 ** 31 - 1),
     highWaterMark: check("highWaterMark", 1, 2 ** 31 - 1),
     maxBuffered: check("maxBuffered", 0, Infinity),
@@ -82,6 +87,7 @@ export function limitsOf(
     idleTimeout: check("idleTimeout", 0, MAX_DELAY),
     closeTimeout: check("closeTimeout", 0, MAX_DELAY),
   };
+  return own ? limits : DEFAULTS;
 }
 
 /** Checks `compress`; `undefined` is off. */

@@ -32,6 +32,9 @@ interface Chunk {
   readonly slab: Uint8Array | undefined;
 }
 
+/** What nothing was ever put into; it is never written. */
+const none: Chunk[] = [];
+
 /**
  * Frames on their way to a transport. Those of one turn of the event loop,
  * also of a loop that awaits each `send`, go down in one system call; while
@@ -42,7 +45,7 @@ export class Output {
   readonly #highWaterMark: number;
   readonly #masked: boolean;
   /** What waits, in order; behind it what the slab holds. */
-  #chunks: Chunk[] = [];
+  #chunks: Chunk[] = none;
   #slab: Uint8Array | undefined;
   #end = 0;
   /** The slab that the transport keeps until its drain. */
@@ -113,6 +116,29 @@ export class Output {
   /** Hands on what is queued, as far as the kernel takes it. */
   flush(): void {
     if (this.#over || this.#blocked) return;
+    if (this.#chunks.length === 0) this.#flushSlab();
+    else this.#flushChunks();
+    if (this.#ending && !this.#blocked) {
+      this.#over = true;
+      this.#transport.end();
+    }
+  }
+
+  /** Mostly there is nothing else. */
+  #flushSlab(): void {
+    const slab = this.#slab;
+    if (slab === undefined) return;
+    this.#slab = undefined;
+    this.#queued -= this.#end;
+    if (this.#transport.write(slab.subarray(0, this.#end))) {
+      recycle(slab);
+    } else {
+      this.#blocked = true;
+      this.#kept = slab;
+    }
+  }
+
+  #flushChunks(): void {
     this.#leaveSlab();
     const chunks = this.#chunks;
     for (let i = 0; i < chunks.length; i++) {
@@ -126,11 +152,7 @@ export class Output {
       }
       recycle(slab);
     }
-    chunks.length = 0;
-    if (this.#ending) {
-      this.#over = true;
-      this.#transport.end();
-    }
+    this.#chunks = none;
   }
 
   /** FIN behind everything written. */
@@ -151,14 +173,14 @@ export class Output {
   /** Drops what is queued: the transport is over. */
   drop(): void {
     this.#over = true;
-    this.#chunks = [];
+    this.#chunks = none;
     this.#slab = this.#kept = undefined;
     this.#queued = 0;
   }
 
   #add(bytes: Uint8Array): void {
     this.#leaveSlab();
-    this.#chunks.push({ bytes, slab: undefined });
+    this.#wait({ bytes, slab: undefined });
     this.#queued += bytes.byteLength;
     this.#schedule();
   }
@@ -185,8 +207,13 @@ export class Output {
   #leaveSlab(): void {
     const slab = this.#slab;
     if (slab === undefined) return;
-    this.#chunks.push({ bytes: slab.subarray(0, this.#end), slab });
     this.#slab = undefined;
+    this.#wait({ bytes: slab.subarray(0, this.#end), slab });
+  }
+
+  #wait(chunk: Chunk): void {
+    if (this.#chunks === none) this.#chunks = [chunk];
+    else this.#chunks.push(chunk);
   }
 
   #schedule(): void {

@@ -227,6 +227,7 @@ export abstract class BaseSocket
   protected deliver(message: Message): void {
     const { listener } = this;
     if (listener === undefined || this.#awaiting) {
+      if (this.closing) return;
       if (!this.inbox.push(message)) this.hold();
     } else if (listener.message !== undefined) {
       this.#call(listener, message);
@@ -251,7 +252,9 @@ export abstract class BaseSocket
   /** The listener has done with a message: the queued ones follow. */
   #next(): void {
     this.#awaiting = false;
-    while (this.inbox.length > 0 && this.cut === undefined) {
+    while (
+      this.hasInbox && this.inbox.length > 0 && this.cut === undefined
+    ) {
       this.#call(this.listener!, this.inbox.drop()!);
       if (this.#awaiting) return;
     }
@@ -282,6 +285,16 @@ export abstract class BaseSocket
     }
   }
 
+  /** Nothing more comes. A listener whose messages never wait has no inbox. */
+  protected endInbox(error?: unknown): void {
+    if (this.listener === undefined || this.hasInbox) this.inbox.end(error);
+  }
+
+  /** Nor is anything received that waits. */
+  protected dropInbox(error: unknown): void {
+    if (this.listener === undefined || this.hasInbox) this.inbox.destroy(error);
+  }
+
   /** Whether all is over. */
   protected get ended(): boolean {
     return this.#info !== undefined;
@@ -293,7 +306,7 @@ export abstract class BaseSocket
     this.#info = info;
     this.closing = true;
     this.outbox.close();
-    this.inbox.end(this.cut);
+    this.endInbox(this.cut);
     this.#pings?.end(this.cut);
     this.settle(info);
     this.home?.leave(this);

@@ -150,7 +150,7 @@ export class WireSocket extends BaseSocket {
     if (!this.closing) {
       this.#farewell = payload;
       this.#wind();
-      this.inbox.end();
+      this.endInbox();
       this.#sayClose();
     }
     return this.closed.then(() => {});
@@ -167,7 +167,7 @@ export class WireSocket extends BaseSocket {
     }
     this.closing = true;
     this.#reader.stop();
-    this.inbox.destroy(this.cut);
+    this.dropInbox(this.cut);
     this.outbox.close();
     this.#output.drop();
     this.#transport.destroy();
@@ -178,7 +178,7 @@ export class WireSocket extends BaseSocket {
     this.#failure = { code, error };
     this.cut ??= error;
     this.#reader.stop();
-    this.inbox.end(error);
+    this.endInbox(error);
     this.outbox.close();
     this.#farewell ??= closePayload(code, "");
     this.#wind();
@@ -295,7 +295,7 @@ export class WireSocket extends BaseSocket {
   #onClose(code: number, reason: string): void {
     this.#received = { code, reason };
     this.outbox.close();
-    this.inbox.end();
+    this.endInbox();
     if (!this.#sentClose) {
       // The reason goes back too: peers show what they hear.
       this.#farewell = code === NO_CODE ? empty : closePayload(code, reason);
@@ -320,7 +320,7 @@ export class WireSocket extends BaseSocket {
     this.cut ??= error;
     this.closing = true;
     this.#reader.stop();
-    this.inbox.end(error);
+    this.endInbox(error);
     this.outbox.close();
   }
 

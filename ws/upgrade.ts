@@ -11,6 +11,8 @@ import type { BaseSocket, SocketInit } from "./_socket.ts";
 import type { Listener, Socket, UpgradeOptions } from "./types.ts";
 import { WireSocket } from "./_wire_socket.ts";
 
+const NO_OPTIONS: UpgradeOptions = {};
+
 /** Options besides those of every socket. */
 const KNOWN = ["protocols", "headers", "origins"];
 
@@ -41,7 +43,7 @@ const KNOWN = ["protocols", "headers", "origins"];
 export function upgrade(
   request: Request,
   handler: ((socket: Socket) => unknown) | Listener,
-  options: UpgradeOptions = {},
+  options: UpgradeOptions = NO_OPTIONS,
 ): Response {
   const exchange = exchangeOf(request);
   if (exchange === undefined) {
@@ -75,8 +77,7 @@ export function upgrade(
     listener: typeof handler === "function" ? undefined : handler,
     protocol: given.protocol,
     extensions: given.agreed?.extensions,
-    // http: is ws:, https: is wss:.
-    url: `ws${request.url.slice("http".length)}`,
+    url: urlOf(request.url),
     remoteAddress: context.remoteAddress,
     report: exchange.reporter?.() ?? ((error) => exchange.report(error)),
   };
@@ -85,21 +86,41 @@ export function upgrade(
       throw new TypeError(`Cannot upgrade: not on this engine: ${engine}`);
     }
     const upgradeNative = engine === "deno" ? upgradeDeno : upgradeBun;
-    return upgradeNative(native, given.headers, init, (socket) => {
+    const headers = new Headers();
+    for (let i = 0; i < given.fields.length; i += 2) {
+      headers.append(given.fields[i], given.fields[i + 1]);
+    }
+    return upgradeNative(native, headers, init, (socket) => {
       adopt(exchange, socket);
       socket.run(handler);
     });
   }
   const agreed = given.agreed;
-  return takeoverResponse(101, given.headers, {
+  return takeoverResponse(101, given.fields, {
     start(transport, head) {
-      const deflate = agreed && new Deflate(agreed, compress!, false);
-      const socket = new WireSocket(transport, false, { ...init, deflate });
+      const socket = new WireSocket(
+        transport,
+        false,
+        agreed === undefined
+          ? init
+          : { ...init, deflate: new Deflate(agreed, compress!, false) },
+      );
       adopt(exchange, socket);
       socket.start(handler, head);
     },
     abandon() {},
   });
+}
+
+/** Most sockets of a server have the same URL: they share the text of it. */
+let lastUrl = { http: "", ws: "" };
+
+/** `http:` is `ws:`, `https:` is `wss:`. */
+function urlOf(http: string): string {
+  if (lastUrl.http !== http) {
+    lastUrl = { http, ws: `ws${http.slice("http".length)}` };
+  }
+  return lastUrl.ws;
 }
 
 /** The server closes its sockets when it closes, and waits for them. */
