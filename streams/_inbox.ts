@@ -248,60 +248,113 @@ export class Inbox<T> implements Source<T> {
 
   batches(): AsyncIterable<readonly T[]> {
     return {
-      [Symbol.asyncIterator]: () =>
-        this.#iterate<readonly T[]>((first) => this.#takeAll(first)),
+      [Symbol.asyncIterator]: () => new Inbox.#Batches<T>(this),
     };
-  }
-
-  [Symbol.asyncIterator](): AsyncIterator<T> {
-    return this.#iterate<T>((message) => message);
   }
 
   /** Leaving the loop leaves the inbox open, and what is in it there. */
-  #iterate<R>(map: (message: T) => R): AsyncIterator<R> {
-    let over = false;
-    const waiting: Waiter<T | undefined, undefined>[] = [];
-    const settle = (message: T | undefined): IteratorResult<R> => {
-      if (message !== undefined) return { value: map(message), done: false };
-      over = true;
-      return { value: undefined, done: true };
-    };
-    const settleWaiting = (message: T | undefined): IteratorResult<R> => {
-      waiting.shift();
-      return settle(message);
-    };
-    const fail = (error: unknown): Promise<never> => {
-      over = true;
-      return Promise.reject(error);
-    };
-    return {
-      next: (): Promise<IteratorResult<R>> => {
-        if (over) return Promise.resolve({ value: undefined, done: true });
-        if (this.#stream !== undefined) return fail(readElsewhere());
-        const message = this.#poll();
-        if (message !== undefined || (this.#ended && !this.#failed)) {
-          return Promise.resolve(settle(message));
-        }
-        if (this.#failed) return fail(this.#error);
-        const refused = this.#refuse();
-        if (refused !== undefined) return fail(refused);
-        const waiter = new Waiter<T | undefined, undefined>(undefined);
-        waiting.push(waiter);
-        this.#receivers.enter(waiter);
-        return waiter.promise.then(settleWaiting, fail);
-      },
-      return: (): Promise<IteratorResult<R>> => {
-        over = true;
-        // A `next` that waits would take a message that nobody looks at.
-        for (const waiter of waiting) {
-          if (!waiter.queued) continue;
-          this.#receivers.withdraw(waiter);
-          waiter.resolve(undefined);
-        }
-        return Promise.resolve({ value: undefined, done: true });
-      },
-    };
+  [Symbol.asyncIterator](): AsyncIterator<T> {
+    return new Inbox.#Loop<T>(this);
   }
+
+  /** One loop: its functions are shared, for there may be very many. */
+  static readonly #Loop = class<T> implements AsyncIterator<T>, LoopOwner {
+    readonly #inbox: Inbox<T>;
+    /** Those of its waits that are not over. */
+    #waiting: LoopWaiter<T> | LoopWaiter<T>[] | undefined;
+    over = false;
+
+    constructor(inbox: Inbox<T>) {
+      this.#inbox = inbox;
+    }
+
+    next(): Promise<IteratorResult<T>> {
+      if (this.over) return Promise.resolve({ value: undefined, done: true });
+      const inbox = this.#inbox;
+      if (inbox.#stream !== undefined) return this.#fail(readElsewhere());
+      const message = inbox.#poll();
+      if (message !== undefined) {
+        return Promise.resolve({ value: message, done: false });
+      }
+      if (inbox.#ended && !inbox.#failed) {
+        this.over = true;
+        return Promise.resolve({ value: undefined, done: true });
+      }
+      if (inbox.#failed) return this.#fail(inbox.#error);
+      const refused = inbox.#refuse();
+      if (refused !== undefined) return this.#fail(refused);
+      const waiter = new LoopWaiter<T>(this);
+      const waiting = this.#waiting;
+      if (waiting === undefined) this.#waiting = waiter;
+      else if (Array.isArray(waiting)) waiting.push(waiter);
+      else this.#waiting = [waiting, waiter];
+      inbox.#receivers.enter(waiter);
+      return waiter.result;
+    }
+
+    settled(waiter: unknown): void {
+      const waiting = this.#waiting;
+      if (waiting === waiter) this.#waiting = undefined;
+      else if (Array.isArray(waiting) && waiting.shift() !== undefined) {
+        if (waiting.length === 0) this.#waiting = undefined;
+      }
+    }
+
+    return(): Promise<IteratorResult<T>> {
+      this.over = true;
+      // A `next` that waits would take a message that nobody looks at.
+      const waiting = this.#waiting ?? [];
+      this.#waiting = undefined;
+      for (const waiter of Array.isArray(waiting) ? waiting : [waiting]) {
+        if (!waiter.queued) continue;
+        this.#inbox.#receivers.withdraw(waiter);
+        waiter.resolve(undefined);
+      }
+      return Promise.resolve({ value: undefined, done: true });
+    }
+
+    #fail(error: unknown): Promise<never> {
+      this.over = true;
+      return Promise.reject(error);
+    }
+  };
+
+  /**
+   * The same, with all that has come by the time that the loop goes on: what
+   * is pushed in one go is one batch.
+   */
+  static readonly #Batches = class<T> implements AsyncIterator<readonly T[]> {
+    readonly #inbox: Inbox<T>;
+    readonly #loop: AsyncIterator<T> & LoopOwner;
+    readonly #map: (
+      result: IteratorResult<T>,
+    ) => IteratorResult<readonly T[]>;
+
+    constructor(inbox: Inbox<T>) {
+      this.#inbox = inbox;
+      this.#loop = new Inbox.#Loop<T>(inbox);
+      this.#map = ({ value, done }) =>
+        done
+          ? { value: undefined, done }
+          : { value: this.#inbox.#takeAll(value), done: false };
+    }
+
+    next(): Promise<IteratorResult<readonly T[]>> {
+      const inbox = this.#inbox;
+      if (!this.#loop.over && inbox.#stream === undefined) {
+        const first = inbox.#poll();
+        if (first !== undefined) {
+          return Promise.resolve({ value: inbox.#takeAll(first), done: false });
+        }
+      }
+      return this.#loop.next().then(this.#map);
+    }
+
+    return(): Promise<IteratorResult<readonly T[]>> {
+      this.#loop.return!();
+      return Promise.resolve({ value: undefined, done: true });
+    }
+  };
 
   get readable(): ReadableStream<T> {
     if (this.#stream === undefined) {
@@ -367,6 +420,39 @@ export class Inbox<T> implements Source<T> {
     else if (controller.desiredSize === 0) controller.error(this.#error);
     else return;
     this.#controller = undefined;
+  }
+}
+
+/** A loop over an inbox, as its waits know it. */
+interface LoopOwner {
+  over: boolean;
+  settled(waiter: unknown): void;
+}
+
+/** A loop's wait: it gives what an iterator gives, without another promise. */
+class LoopWaiter<T> extends Waiter<T | undefined, undefined> {
+  readonly #owner: LoopOwner;
+
+  constructor(owner: LoopOwner) {
+    super(undefined);
+    this.#owner = owner;
+  }
+
+  get result(): Promise<IteratorResult<T>> {
+    return this.promise as unknown as Promise<IteratorResult<T>>;
+  }
+
+  override resolve(message: T | undefined): void {
+    this.#owner.settled(this);
+    if (message === undefined) this.#owner.over = true;
+    const result = { value: message, done: message === undefined };
+    super.resolve(result as unknown as T);
+  }
+
+  override reject(error: unknown): void {
+    this.#owner.settled(this);
+    this.#owner.over = true;
+    super.reject(error);
   }
 }
 
