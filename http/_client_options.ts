@@ -9,6 +9,7 @@ import type { Proxies } from "./_client_proxy.ts";
 import { showText } from "./_h1_error.ts";
 import type { Fields } from "./_h1_types.ts";
 import { checkName, checkValue } from "./_h1_writer.ts";
+import { checkWindows } from "./_h2_types.ts";
 import { noProxyOf } from "./_no_proxy.ts";
 import type { NoProxy } from "./_no_proxy.ts";
 import type {
@@ -40,10 +41,14 @@ const OPTIONS = new Set([
   "use",
   "wiretap",
   "transport",
+  "http2",
 ]);
+const HTTP2 = new Set(["initialWindow", "maxWindow"]);
 const POOL = new Set([
   ...["perHost", "total", "queue", "idleTimeout", "maxLifetime"],
 ]);
+/** Smallest window of a stream that we give (RFC 9113, 6.9.2). */
+const MIN_WINDOW = 65_535;
 const TIMEOUTS = new Set([
   ...["pool", "lookup", "connect", "tls", "response", "idle", "total"],
 ]);
@@ -255,6 +260,12 @@ export function checkOptions(options: ClientOptions): void {
     checkAmount(pool.queue, "pool.queue");
     checkAmount(pool.idleTimeout, "pool.idleTimeout");
     checkAmount(pool.maxLifetime, "pool.maxLifetime");
+  }
+  const { http2 } = options;
+  if (http2 !== undefined) {
+    checkKnown(http2, HTTP2, "make a client with http2");
+    const { initialWindow = MIN_WINDOW, maxWindow = MIN_WINDOW } = http2;
+    checkWindows([initialWindow, maxWindow], "make a client");
   }
   checkFunction(options.wiretap, "wiretap", "make a client");
   checkFunction(options.transport, "transport", "make a client");

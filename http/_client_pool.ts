@@ -51,6 +51,9 @@ export interface PoolLimits {
   readonly queue: number;
   readonly idleTimeout: number;
   readonly maxLifetime: number;
+  /** Windows of streams of HTTP/2. */
+  readonly initialWindow: number;
+  readonly maxWindow: number;
 }
 
 /** Streams at a time until the server says how many (RFC 9113, 6.5.2). */

@@ -234,6 +234,19 @@ export type ClientMiddleware = (
 export interface ClientOptions extends ClientSettings {
   /** How many connections there may be. */
   pool?: PoolOptions;
+  /** Of connections that speak HTTP/2. */
+  http2?: {
+    /**
+     * Bytes of a response that come before they are read (RFC 9113, 6.9.2);
+     * up to eight times as many on a connection. @default {1048576}
+     */
+    initialWindow?: number;
+    /**
+     * Bytes that this grows to where a round trip takes more than it lets
+     * through. @default {16777216}
+     */
+    maxWindow?: number;
+  };
   /** Address of this machine to connect from. */
   localAddress?: string;
   /** Around every request, the first one outermost. */

@@ -7,6 +7,7 @@ import type { Deadline, Deadlines } from "./_client_timers.ts";
 import { H2ClientStream } from "./_h2_client_stream.ts";
 import { H2StreamError, REFUSED_STREAM } from "./_h2_frames.ts";
 import { H2Session } from "./_h2_session.ts";
+import { FLOOD } from "./_h2_types.ts";
 import type { SessionOwner } from "./_h2_types.ts";
 
 /** Bytes that wait for the kernel before streams are held. */
@@ -15,8 +16,6 @@ const HIGH_WATER_MARK = 64 * 1024;
 const MAX_FIELDS = 64 * 1024;
 /** Milliseconds until the server must have said its settings. */
 const GREETING = 10_000;
-const WINDOW = 1024 * 1024;
-const MAX_WINDOW = 16 * 1024 * 1024;
 
 /** A connection of HTTP/2 to a server, shared by many requests. */
 export class H2ClientConnection
@@ -40,14 +39,16 @@ export class H2ClientConnection
     this.#host = host;
     this.#transport = transport;
     this.#writer = new Writer(transport, HIGH_WATER_MARK);
+    const { maxLifetime, initialWindow, maxWindow } = host.pool.limits;
     this.session = new H2Session(this.#writer, {
       role: "client",
       streams: 0,
       header: MAX_FIELDS,
-      window: WINDOW,
-      maxWindow: MAX_WINDOW,
+      window: initialWindow,
+      maxWindow,
+      maxResets: FLOOD,
+      maxControls: FLOOD,
     }, this);
-    const { maxLifetime } = host.pool.limits;
     if (maxLifetime !== Infinity) {
       this.#life = this.deadlines.set(maxLifetime, () => this.#drainOut());
     }

@@ -67,6 +67,10 @@ export const FRAME_SIZE = 16_384;
 /** Bytes before the payload of a frame. */
 export const HEAD_SIZE = 9;
 
+/** Payloads that tell our pings apart. */
+export const PROBE: Uint8Array = new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]);
+export const QUESTION: Uint8Array = new Uint8Array([2, 0, 0, 0, 0, 0, 0, 0]);
+
 /** Streams that were reset which are remembered. */
 const MAX_RESET = 1024;
 

@@ -7,15 +7,13 @@ import { ENHANCE_YOUR_CALM, H2Error } from "./_h2_frames.ts";
 export class Guard {
   readonly #what: string;
   readonly #burst: number;
-  readonly #rate: number;
   #left: number;
   #at: number;
 
-  /** `burst` at once, and `rate` a second. */
-  constructor(what: string, burst: number, rate: number) {
+  /** `burst` at once, and a tenth of that each second. */
+  constructor(what: string, burst: number) {
     this.#what = what;
     this.#burst = burst;
-    this.#rate = rate;
     this.#left = burst;
     this.#at = performance.now();
   }
@@ -24,7 +22,7 @@ export class Guard {
   count(): void {
     if (--this.#left >= 0) return;
     const now = performance.now();
-    const gained = Math.floor((now - this.#at) / 1000 * this.#rate);
+    const gained = Math.floor((now - this.#at) / 10_000 * this.#burst);
     this.#at = now;
     this.#left = Math.min(this.#burst, this.#left + gained);
     if (this.#left < 0) {

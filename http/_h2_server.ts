@@ -56,6 +56,8 @@ export class H2Connection
       header: limits.header,
       window: h2.initialWindow,
       maxWindow: h2.maxWindow,
+      maxResets: h2.maxResets,
+      maxControls: h2.maxControls,
     }, this);
     this.#headDeadline = server.after(timeouts.header);
     this.#idleDeadline = server.after(timeouts.idle);

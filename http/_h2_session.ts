@@ -7,6 +7,7 @@ import { Guard } from "./_h2_guard.ts";
 import { NO_PRIORITY, parsePriority } from "./_h2_priority.ts";
 import type { Priority } from "./_h2_priority.ts";
 import { PeerSettings } from "./_h2_settings.ts";
+import { FLOOD } from "./_h2_types.ts";
 import type { SessionOptions, SessionOwner } from "./_h2_types.ts";
 import { H2Sender } from "./_h2_sender.ts";
 import { H2Stream } from "./_h2_stream.ts";
@@ -17,10 +18,6 @@ import type { Writer } from "../tcp/_writer.ts";
 
 /** Priorities of streams that have not begun, at most. */
 const MAX_EARLY = 64;
-
-/** Eight bytes that tell our pings apart. */
-const PROBE = new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]);
-const QUESTION = new Uint8Array([2, 0, 0, 0, 0, 0, 0, 0]);
 
 /**
  * A connection of HTTP/2 (RFC 9113), of either role: frames, header blocks,
@@ -49,9 +46,9 @@ export class H2Session {
   readonly #wasReset = new h2.ResetStreams();
   readonly #skipped = new h2.SkippedStreams();
   readonly #early = new Map<number, Priority>();
-  readonly #resets = new Guard("streams were reset", 1000, 100);
-  readonly #controls = new Guard("frames that ask for an answer", 1000, 100);
-  readonly #idlers = new Guard("frames that do nothing", 2000, 200);
+  readonly #resets: Guard;
+  readonly #controls: Guard;
+  readonly #idlers = new Guard("frames that do nothing", 2 * FLOOD);
   readonly #preface: h2.PrefaceReader | undefined;
   /** Number of the last stream that is taken; set by GOAWAY. */
   #accepted = Infinity;
@@ -66,6 +63,8 @@ export class H2Session {
     this.#reader = new h2.FrameReader((type, flags, id, payload) =>
       this.#onFrame(type, flags, id, payload)
     );
+    this.#resets = new Guard("streams were reset", options.maxResets);
+    this.#controls = new Guard("questions were asked", options.maxControls);
     this.#blocks = new BlockReader(options.header);
     this.#windows = new ReceiveWindows(options.window, options.maxWindow);
   }
@@ -409,10 +408,10 @@ export class H2Session {
     if ((flags & h2.ACK) === 0) {
       this.#controls.count();
       this.sender.frame(h2.PING, h2.ACK, 0, payload);
-    } else if (payload[0] === PROBE[0] && this.#probing) {
+    } else if (payload[0] === h2.PROBE[0] && this.#probing) {
       this.#probing = false;
       this.#grow();
-    } else if (payload[0] === QUESTION[0]) this.#owner.ponged();
+    } else if (payload[0] === h2.QUESTION[0]) this.#owner.ponged();
   }
 
   #onGoAway(id: number, payload: Uint8Array): void {
@@ -555,7 +554,7 @@ export class H2Session {
   #probe(): void {
     if (this.#probing || !this.#windows.beginProbe(this.dataBytes)) return;
     this.#probing = true;
-    this.sender.frame(h2.PING, 0, 0, PROBE);
+    this.sender.frame(h2.PING, 0, 0, h2.PROBE);
   }
 
   #grow(): void {
@@ -576,7 +575,7 @@ export class H2Session {
 
   /** Asks for an answer, which `ponged` tells. */
   ping(): void {
-    this.sender.frame(h2.PING, 0, 0, QUESTION);
+    this.sender.frame(h2.PING, 0, 0, h2.QUESTION);
   }
 
   /** Tells the peer which streams are taken (RFC 9113, 6.8). */

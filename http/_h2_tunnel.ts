@@ -9,6 +9,7 @@ import type { H2Error } from "./_h2_frames.ts";
 import { H2Session } from "./_h2_session.ts";
 import type { H2Stream, StreamListener } from "./_h2_stream.ts";
 import { StreamTransport } from "./_h2_transport.ts";
+import { FLOOD } from "./_h2_types.ts";
 import type { SessionOwner } from "./_h2_types.ts";
 
 const HIGH_WATER_MARK = 64 * 1024;
@@ -66,6 +67,8 @@ class TunnelConnection implements SessionOwner, TransportEvents {
       header: MAX_FIELDS,
       window: WINDOW,
       maxWindow: MAX_WINDOW,
+      maxResets: FLOOD,
+      maxControls: FLOOD,
     }, this);
     this.#session.start();
     transport.attach(this);

@@ -11,6 +11,24 @@ export interface SessionOptions {
   /** Bytes of the window of a stream at first, and at most. */
   readonly window: number;
   readonly maxWindow: number;
+  /** Streams that may be reset, by the peer or because of it, at once. */
+  readonly maxResets: number;
+  /** Frames of the peer that ask for an answer, at once. */
+  readonly maxControls: number;
+}
+
+/** What both bounds are unless somebody says otherwise. */
+export const FLOOD = 1000;
+
+/** Throws a `RangeError` for windows that there cannot be (RFC 9113, 6.9). */
+export function checkWindows(windows: readonly number[], what: string): void {
+  for (const window of windows) {
+    if (!(window >= 65_535 && window <= 2 ** 31 - 1)) {
+      throw new RangeError(
+        `Cannot ${what}: a window of http2 must be from 65535 to 2147483647 bytes: ${window}`,
+      );
+    }
+  }
 }
 
 /** Who the session is for. */

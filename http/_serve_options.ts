@@ -9,6 +9,7 @@ import type { TlsServerOptions, Wiretap } from "../tcp/types.ts";
 import { trustOf } from "./_client_address.ts";
 import { compressing, compressOf } from "./_compress.ts";
 import type { Trust } from "./_client_address.ts";
+import { checkWindows, FLOOD } from "./_h2_types.ts";
 import type { Handler, ServeOptions } from "./types.ts";
 
 /** The function that answers, whatever form the handler has. */
@@ -37,6 +38,8 @@ export interface Http2Settings {
   readonly maxConcurrentStreams: number;
   readonly initialWindow: number;
   readonly maxWindow: number;
+  readonly maxResets: number;
+  readonly maxControls: number;
 }
 
 /** The options of `serve`, checked and with their defaults. */
@@ -108,6 +111,8 @@ const HTTP2: Http2Settings = {
   maxConcurrentStreams: 1000,
   initialWindow: 512 * 1024,
   maxWindow: 16 * 1024 * 1024,
+  maxResets: FLOOD,
+  maxControls: FLOOD,
 };
 
 const TIMEOUTS: Timeouts = {
@@ -211,13 +216,7 @@ function http2Of(settings: Http2Settings): Http2Settings {
       `Cannot serve: http2.maxConcurrentStreams must be 1 or more: ${maxConcurrentStreams}`,
     );
   }
-  for (const window of [initialWindow, maxWindow]) {
-    if (!(window >= 65_535 && window <= 2 ** 31 - 1)) {
-      throw new RangeError(
-        `Cannot serve: a window of http2 must be from 65535 to 2147483647 bytes: ${window}`,
-      );
-    }
-  }
+  checkWindows([initialWindow, maxWindow], WHAT);
   return settings;
 }
 

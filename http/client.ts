@@ -113,7 +113,7 @@ export class Client implements AsyncDisposable {
   /** Nothing is opened before the first request. */
   constructor(options: ClientOptions = {}) {
     checkOptions(options);
-    const { pool } = options;
+    const { pool, http2 } = options;
     this.#options = { ...options, use: [...options.use ?? []] };
     const { transport } = options;
     this.#retries = new Retries(options.retry);
@@ -128,6 +128,8 @@ export class Client implements AsyncDisposable {
         queue: pool?.queue ?? 65_536,
         idleTimeout: pool?.idleTimeout ?? 30_000,
         maxLifetime: pool?.maxLifetime ?? Infinity,
+        initialWindow: http2?.initialWindow ?? 1024 * 1024,
+        maxWindow: http2?.maxWindow ?? 16 * 1024 * 1024,
       }, options.wiretap);
     const { fields, close, host, length } = this.#given;
     this.#usual = overlay(fields, usualFields(this.#settled.decompress));

@@ -150,6 +150,14 @@ export interface ServeOptions {
      * through. @default {16777216}
      */
     maxWindow?: number;
+    /**
+     * Streams that a client may reset, or have reset by what it does, at once,
+     * and a tenth of that each second; past it the connection ends with
+     * ENHANCE_YOUR_CALM. @default {1000}
+     */
+    maxResets?: number;
+    /** The same for its SETTINGS and PING. @default {1000} */
+    maxControls?: number;
   };
   /** Milliseconds for each phase; 0 is for ever. */
   timeouts?: {

@@ -512,6 +512,15 @@ test("a client speaks what protocols says, and refuses what makes no sense", asy
     assert(["h2", "http/1.1"].includes(
       await client.get(url, { protocols: order }).text(),
     ));
+    for (const http2 of [{ initialWindow: 1 }, { maxWindow: 2 ** 31 }]) {
+      let error: unknown;
+      try {
+        new Client({ http2 });
+      } catch (thrown) {
+        error = thrown;
+      }
+      assert(error instanceof RangeError);
+    }
     for (const bad of [[], ["h3"], ["h2", "h2"], "h2"]) {
       await assertRejects(
         () => client.get(url, { protocols: bad as ["h2"] }),
