@@ -21,6 +21,7 @@ import {
 import type { H2Frame, H2Peer } from "./_h2_raw.ts";
 import { rowHandler } from "./_h2_rows.ts";
 import { within } from "./_support.ts";
+import type { Handler } from "../http/types.ts";
 
 /** The last stream that a GOAWAY names. */
 function lastOf(frame: H2Frame): number {
@@ -33,6 +34,32 @@ async function finalGoAway(peer: H2Peer): Promise<number> {
   for (;;) {
     const frame = await peer.goAway(NO_ERROR);
     if (lastOf(frame) !== 2 ** 31 - 1) return lastOf(frame);
+  }
+}
+
+/**
+ * Runs a test with a short `timeouts.idle` once more when that was over before
+ * the request was there, as it may be on a busy machine.
+ */
+async function withIdle(
+  handler: Handler,
+  run: (peer: H2Peer) => Promise<unknown>,
+): Promise<void> {
+  for (let left = 20;; left--) {
+    let called = false;
+    try {
+      await withH2(
+        (request, context) => {
+          called = true;
+          return handler(request, context);
+        },
+        run,
+        { serve: { timeouts: { idle: 100 } } },
+      );
+      return;
+    } catch (error) {
+      if (called || left === 0) throw error;
+    }
   }
 }
 
@@ -131,31 +158,27 @@ test("serve() ends a connection whose header block does not end", async () => {
 });
 
 test("serve() says good-bye to a connection of HTTP/2 that is idle", async () => {
-  await withH2(rowHandler, async (peer) => {
+  await withIdle(rowHandler, async (peer) => {
     peer.send(get(1));
     await peer.response(1);
     await finalGoAway(peer);
     await peer.closed();
-  }, { serve: { timeouts: { idle: 50 } } });
+  });
 });
 
 test("serve() does not take a connection with a slow handler for idle", async () => {
-  await withH2(
-    async () => {
-      await new Promise((resolve) => setTimeout(resolve, 400));
-      return new Response("slow");
-    },
-    async (peer) => {
-      peer.send(get(1));
-      assertEquals((await peer.response(1)).body, "slow");
-    },
-    { serve: { timeouts: { idle: 50 } } },
-  );
+  await withIdle(async () => {
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    return new Response("slow");
+  }, async (peer) => {
+    peer.send(get(1));
+    assertEquals((await peer.response(1)).body, "slow");
+  });
 });
 
 test("serve() gives up on a client of HTTP/2 that opens no window (6.9)", async () => {
-  await withH2(rowHandler, async (peer) => {
-    peer.send(settings([4, 0]), get(1, "/large"), get(3, "/empty"));
+  await withIdle(rowHandler, async (peer) => {
+    peer.send(settings([4, 0]), get(1, "/large"));
     const end = await peer.until(
       (f) => f.type === RST_STREAM || f.type === GOAWAY,
       "the end of the stream",
@@ -163,7 +186,7 @@ test("serve() gives up on a client of HTTP/2 that opens no window (6.9)", async 
     if (end.type === RST_STREAM) {
       assertEquals([end.stream, end.number], [1, CANCEL]);
     }
-  }, { serve: { timeouts: { idle: 50 } } });
+  });
 });
 
 test("serve() answers 408 when a body of HTTP/2 does not come", async () => {
