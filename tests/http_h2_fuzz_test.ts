@@ -154,7 +154,7 @@ test("serve() outlives a session of HTTP/2 that breaks off anywhere", async () =
 test("serve() outlives sessions of HTTP/2 with bytes changed", async () => {
   const next = random(9113);
   await withServer(rowHandler, OPTIONS, async (server) => {
-    for (let round = 0; round < 25; round++) {
+    for (let round = 0; round < 15; round++) {
       const some: Promise<void>[] = [];
       for (let i = 0; i < 10; i++) {
         const changed = SESSION.slice();
@@ -194,7 +194,7 @@ test("serve() outlives random frames of HTTP/2", async () => {
     () => ping(bytes(10)),
   ];
   await withServer(rowHandler, OPTIONS, async (server) => {
-    for (let round = 0; round < 25; round++) {
+    for (let round = 0; round < 15; round++) {
       const some: Promise<void>[] = [];
       for (let i = 0; i < 10; i++) {
         const parts = [PREFACE, settings()];
