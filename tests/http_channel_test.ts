@@ -175,19 +175,19 @@ for (const engine of engines) {
       test("makes who sends too much wait, and ends who does not", () => {
         const log = new Log();
         const options = {
-          highWaterMark: 4096,
-          maxBuffered: 16 * 1024,
+          highWaterMark: 65_536,
+          maxBuffered: 256 * 1024,
           // Of a WebSocket the same.
           upgrade: ((request, listener) =>
             upgrade(request, listener, {
-              highWaterMark: 4096,
-              maxBuffered: 16 * 1024,
+              highWaterMark: 65_536,
+              maxBuffered: 256 * 1024,
             })) as ChannelOptions["upgrade"],
         };
         // A native WebSocket of Deno has no backpressure.
         if (engine === "native" && kind === "websocket") return;
         return withChannel(log, { engine, options }, async (server, http) => {
-          const block = "x".repeat(3000);
+          const block = "x".repeat(48_000);
           const raw = await rawClient(server);
           raw.send(getOn(
             "/",
@@ -204,7 +204,7 @@ for (const engine of engines) {
           // Until the kernel is full: twice nothing happens for a while.
           const pause = (ms = 0) => new Promise((r) => setTimeout(r, ms));
           for (let n = 0, still = 0; still < 2; n++) {
-            if (n % 64 === 0) await pause();
+            if (n % 8 === 0) await pause();
             const sent = session.send(block);
             if (sent === true) continue;
             let moved = false;
@@ -244,7 +244,7 @@ for (const engine of engines) {
             const sent = session.send(block);
             if (sent === false) break;
             if (sent !== true) sent.catch(() => {});
-            if (n % 64 === 0 && sent === true) {
+            if (n % 8 === 0 && sent === true) {
               await new Promise((r) => setTimeout(r));
             }
           }
