@@ -35,7 +35,7 @@ function answers(port: number): Promise<boolean> {
 }
 
 /** Starts it at a free port; at another one when somebody was faster. */
-async function start(
+export async function start(
   name: string,
   args: (port: number, folder: string) => string[],
 ): Promise<Peer> {
