@@ -1,7 +1,6 @@
 import { ClosedError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Transport, TransportEvents } from "../tcp/_transport.ts";
-import { Writer } from "../tcp/_writer.ts";
 import { H1Error, RequestReader } from "./_h1_reader.ts";
 import type { Fields, H1Events, RequestHead } from "./_h1_types.ts";
 import { encodeHead } from "./_h1_writer.ts";
@@ -23,15 +22,12 @@ import {
 import { h1Output, takeoverHead } from "./_wire_response.ts";
 import type { WireServer } from "./_wire_server.ts";
 import { TakenTransport } from "./_wire_taken.ts";
+import { BodyWriter } from "./_wire_writer.ts";
 
-/** Bytes of the response that wait before its source is held. */
-const HIGH_WATER_MARK = 64 * 1024;
 /** Bytes of following requests that wait for the one being answered. */
 const MAX_BACKLOG = 64 * 1024;
 /** Bytes of a body that nobody read, read on to save the connection. */
 const MAX_DISCARD = 256 * 1024;
-/** Large bodies go down in slices: so it shows whether the client takes any. */
-const SLICE = 1024 * 1024;
 /** How long the peer may take to see the end, in ms: RFC 9112, 9.6. */
 const LINGER = 2000;
 /** Bytes thrown away meanwhile. */
@@ -57,7 +53,7 @@ export class WireConnection implements Carrier, TransportEvents {
   readonly server: WireServer;
   readonly transport: Transport;
   readonly #reader: RequestReader;
-  readonly #writer: Writer;
+  readonly #writer: BodyWriter;
   /** The request being answered. */
   #exchange: WireExchange | undefined;
   /** Its handler is to be called once all that came at once is read. */
@@ -86,7 +82,7 @@ export class WireConnection implements Carrier, TransportEvents {
   constructor(server: WireServer, transport: Transport) {
     this.server = server;
     this.transport = transport;
-    this.#writer = new Writer(transport, HIGH_WATER_MARK);
+    this.#writer = new BodyWriter(transport);
     const events: H1Events<RequestHead> = {
       head: (head) => this.#onHead(head),
       data: (chunk) => this.#onBody(chunk),
@@ -377,15 +373,13 @@ export class WireConnection implements Carrier, TransportEvents {
 
   /** Sends bytes that are the handler's, and may be changed by it later. */
   write(bytes: Uint8Array): void {
-    const size = bytes.byteLength;
-    this.server.bytesWritten += size;
-    if (size <= SLICE) {
-      this.#writer.write(bytes);
-      return;
-    }
-    for (let at = 0; at < size; at += SLICE) {
-      this.#writer.write(bytes.subarray(at, at + SLICE));
-    }
+    this.server.bytesWritten += bytes.byteLength;
+    this.#writer.writeLarge(bytes);
+  }
+
+  /** The same as a chunk of a chunked body. */
+  writeChunk(chunk: Uint8Array): void {
+    this.server.bytesWritten += this.#writer.writeChunk(chunk);
   }
 
   /** Sends bytes that are ours. */

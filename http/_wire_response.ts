@@ -1,8 +1,5 @@
 import {
-  chunkHead,
-  CRLF,
   dateLine,
-  encodeChunk,
   encodeHead,
   encodeTextMessage,
   encodeTrailers,
@@ -20,8 +17,6 @@ const encoder = new TextEncoder();
 
 /** Strings up to this length are measured first and encoded in place. */
 const SHORT_TEXT = 4096;
-/** Chunks up to this size are written together with what frames them. */
-const SMALL_CHUNK = 4096;
 const CHUNKED = "transfer-encoding: chunked\r\n";
 
 /** How a connection of HTTP/1.1 has its responses written. */
@@ -53,15 +48,8 @@ export const h1Output: ResponseOutput = {
   },
   data(exchange, chunk) {
     const connection = connectionOf(exchange);
-    if (!exchange.chunked) {
-      connection.write(chunk);
-    } else if (chunk.byteLength <= SMALL_CHUNK) {
-      connection.give(encodeChunk(chunk));
-    } else {
-      connection.write(chunkHead(chunk.byteLength));
-      connection.write(chunk);
-      connection.write(CRLF);
-    }
+    if (exchange.chunked) connection.writeChunk(chunk);
+    else connection.write(chunk);
   },
   last(exchange, trailers) {
     if (trailers !== undefined) {

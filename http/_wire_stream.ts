@@ -160,7 +160,7 @@ export class ResponseStream {
       );
       return;
     }
-    if (this.#size > 0) this.#addType(concat(chunks), false);
+    if (this.#size > 0) this.#addType(chunks, false);
     exchange.connection.output.head(
       exchange,
       outgoing,
@@ -171,9 +171,9 @@ export class ResponseStream {
     for (const chunk of chunks) this.#write(chunk);
   }
 
-  #addType(bytes: Uint8Array, whole: boolean): void {
+  #addType(chunks: readonly Uint8Array[], whole: boolean): void {
     const outgoing = this.#outgoing;
-    if (!hidesType || outgoing.typed || !isText(bytes, whole)) return;
+    if (!hidesType || outgoing.typed || !isText(concat(chunks), whole)) return;
     const { form } = this.#exchange.connection.output;
     addField(outgoing, { name: "content-type", value: TEXT_TYPE }, form);
   }
@@ -192,7 +192,7 @@ export class ResponseStream {
     if (!this.#committed) {
       this.#committed = true;
       const whole = concat(this.#chunks);
-      if (whole.byteLength > 0) this.#addType(whole, true);
+      if (whole.byteLength > 0) this.#addType([whole], true);
       exchange.connection.output.whole(exchange, this.#outgoing, whole);
     } else if (this.#declared !== undefined && this.#size < this.#declared) {
       this.#fail(
