@@ -139,16 +139,21 @@ export const decodeLatin1: (
 
 /** Authorities that were found valid; bounded. */
 const goodHosts = new Set<string>();
+/** The last of them: most often it comes again. */
+let lastHost = "";
 
 /**
  * Whether this is a host with an optional port (RFC 9110, 4.2 and 7.2) that
  * a URL can be made of. Not empty, no user information, no `%`.
  */
 export function isAuthority(text: string): boolean {
-  if (goodHosts.has(text)) return true;
-  if (!checkAuthority(text)) return false;
-  if (goodHosts.size >= 256) goodHosts.clear();
-  goodHosts.add(text);
+  if (text === lastHost && text !== "") return true;
+  if (!goodHosts.has(text)) {
+    if (!checkAuthority(text)) return false;
+    if (goodHosts.size >= 256) goodHosts.clear();
+    goodHosts.add(text);
+  }
+  lastHost = text;
   return true;
 }
 

@@ -45,7 +45,13 @@ export function encodeTextMessage(
   body: string,
   size: number,
 ): Uint8Array {
-  const bytes = allocate(head.length + size);
+  const length = head.length + size;
+  const bytes = allocate(length);
+  if (size === body.length) {
+    // All ASCII, and so is the head, nearly always: one call for both.
+    const { read, written } = encoder.encodeInto(head + body, bytes);
+    if (read === length && written === length) return bytes;
+  }
   encodeLatin1(head, bytes);
   encoder.encodeInto(body, bytes.subarray(head.length));
   return bytes;

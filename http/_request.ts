@@ -110,40 +110,44 @@ class LightRequest {
   get bodyUsed(): boolean {
     const { body } = this[exchangeKey];
     if (body === undefined) return false;
-    return this[realKey]?.bodyUsed ?? body.used;
+    return this[realKey]?.bodyUsed ?? body.disturbed;
   }
 
   get body(): ReadableStream<Uint8Array<ArrayBuffer>> | null {
-    return this[exchangeKey].body === undefined ? null : realOf(this).body;
+    const { body } = this[exchangeKey];
+    if (body === undefined) return null;
+    const real = this[realKey];
+    if (real !== undefined && !body.replaced) return real.body;
+    return body.stream() as ReadableStream<Uint8Array<ArrayBuffer>>;
   }
 
   text(): Promise<string> {
-    return this[realKey]?.text() ?? collect(this, decodeText);
+    return this[realKey]?.text() ?? collectLight(this, decodeText);
   }
 
   json(): Promise<unknown> {
-    return this[realKey]?.json() ?? collect(this, decodeJson);
+    return this[realKey]?.json() ?? collectLight(this, decodeJson);
   }
 
   bytes(): Promise<Uint8Array<ArrayBuffer>> {
     const real = this[realKey];
-    if (real === undefined) return collect(this, ownedBytes);
+    if (real === undefined) return collectLight(this, ownedBytes);
     // Node 20's class has none.
     return real.arrayBuffer().then((buffer) => new Uint8Array(buffer));
   }
 
   arrayBuffer(): Promise<ArrayBuffer> {
-    return this[realKey]?.arrayBuffer() ?? collect(this, bufferOf);
+    return this[realKey]?.arrayBuffer() ?? collectLight(this, bufferOf);
   }
 
   blob(): Promise<Blob> {
     return this[realKey]?.blob() ??
-      collect(this, (bytes) => responseOf(this.headers, bytes).blob());
+      collectLight(this, (bytes) => responseOf(this.headers, bytes).blob());
   }
 
   formData(): Promise<FormData> {
     return this[realKey]?.formData() ??
-      collect(this, (bytes) => responseOf(this.headers, bytes).formData());
+      collectLight(this, (bytes) => responseOf(this.headers, bytes).formData());
   }
 
   get [Symbol.toStringTag](): string {
@@ -180,6 +184,20 @@ function bufferOf(bytes: Uint8Array): ArrayBuffer {
 
 const EMPTY = new Uint8Array(0);
 
+/** Collects the body past its stream, if somebody has asked for that. */
+function collectLight<T>(
+  request: LightRequest,
+  convert: (bytes: Uint8Array) => T | Promise<T>,
+): Promise<T> {
+  const { body } = request[exchangeKey];
+  if (body?.streamed && (body.disturbed || !body.lock())) {
+    return Promise.reject(
+      new TypeError("Cannot read the body: it was read before"),
+    );
+  }
+  return collect(request, convert);
+}
+
 async function collect<T>(
   request: { [exchangeKey]: RequestSource },
   convert: (bytes: Uint8Array) => T | Promise<T>,
@@ -204,8 +222,10 @@ function realOf(request: LightRequest): Request {
         `Cannot copy the request: no Request of this runtime can have its method: ${source.method}`,
       );
     }
+    const { body } = source;
+    if (body?.closedOff) body.replaced = true;
     real = new Native(source.url, initOf(source, own));
-    if (source.body?.used) void real.text();
+    if (body?.replaced) void real.text();
     request[realKey] = real;
   } else if (own !== undefined && own !== real.headers) {
     copyHeaders(own, real.headers);
@@ -223,7 +243,7 @@ function initOf(
     method,
     headers: headers ?? headersOf(fields),
     signal,
-    ...(body === undefined ? {} : body.used ? { body: "" } : bodyOf(body)),
+    ...(body === undefined ? {} : body.closedOff ? { body: "" } : bodyOf(body)),
   };
 }
 

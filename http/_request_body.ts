@@ -13,6 +13,12 @@ export interface BodyOwner {
   room(): void;
 }
 
+/** Reads a body to its end: what is used of a reader of a Web Stream. */
+export interface BodyReader {
+  read(): Promise<ReadableStreamReadResult<Uint8Array>>;
+  cancel(reason?: unknown): Promise<void>;
+}
+
 /** Chunks as one; the chunk itself when there is one. */
 export function concat(chunks: readonly Uint8Array[]): Uint8Array {
   if (chunks.length === 1) return chunks[0];
@@ -35,6 +41,8 @@ export function concat(chunks: readonly Uint8Array[]): Uint8Array {
 export class RequestBody {
   /** Whether it has been collected: it cannot be read again. */
   used = false;
+  /** Whether a copy of the request had to be made without it. */
+  replaced = false;
   /** Whether what still comes is thrown away. */
   discarded = false;
   readonly #owner: BodyOwner;
@@ -52,6 +60,11 @@ export class RequestBody {
   #stream: ReadableStream<Uint8Array> | undefined;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #pulled: (() => void) | undefined;
+  /** Whoever waits for the next chunk, past the stream. */
+  #reading: {
+    resolve: (result: ReadableStreamReadResult<Uint8Array>) => void;
+    reject: (error: unknown) => void;
+  } | undefined;
 
   constructor(owner: BodyOwner) {
     this.#owner = owner;
@@ -60,6 +73,21 @@ export class RequestBody {
   /** Whether somebody has begun to read it, or is about to. */
   get taken(): boolean {
     return this.#taken || this.#stream?.locked === true;
+  }
+
+  /** Whether somebody has read of it: it is not whole any more. */
+  get disturbed(): boolean {
+    return this.used || this.#taken;
+  }
+
+  /** Whether the stream was asked for: who has it may have a reader of it. */
+  get streamed(): boolean {
+    return this.#stream !== undefined;
+  }
+
+  /** Whether nobody else can read it any more. */
+  get closedOff(): boolean {
+    return this.used || this.taken;
   }
 
   /** Whether all of it has come, or nothing more will. */
@@ -77,6 +105,12 @@ export class RequestBody {
       pulled();
       return true;
     }
+    if (this.#reading !== undefined) {
+      const { resolve } = this.#reading;
+      this.#reading = undefined;
+      resolve({ done: false, value: chunk });
+      return true;
+    }
     this.#chunks.push(chunk);
     this.#size += chunk.byteLength;
     // Whoever collects it has no use for backpressure: the limit bounds it.
@@ -92,7 +126,7 @@ export class RequestBody {
     else if (this.#pulled !== undefined) {
       this.#controller!.close();
       this.#pulled();
-    }
+    } else this.#reading?.resolve({ done: true, value: undefined });
   }
 
   /** It broke off: whoever reads it hears why. */
@@ -104,6 +138,7 @@ export class RequestBody {
     this.#chunks = [];
     this.#size = 0;
     this.#settle?.reject(error);
+    this.#reading?.reject(error);
     if (!this.discarded) this.#controller?.error(error);
     this.#pulled?.();
   }
@@ -165,6 +200,43 @@ export class RequestBody {
       },
       // Nothing is prefetched: the queue is here, and so is the backpressure.
     }, { highWaterMark: 0 });
+  }
+
+  /**
+   * Reads past the stream, when this is the one that `stream` gave and nobody
+   * has done anything with it: without a Web Stream in between.
+   */
+  splice(stream: ReadableStream<Uint8Array>): BodyReader | undefined {
+    if (
+      stream !== this.#stream || stream.locked || this.disturbed ||
+      this.discarded
+    ) return undefined;
+    // Nobody else may.
+    stream.getReader();
+    this.used = true;
+    return {
+      read: () => this.#readNext(),
+      cancel: () => {
+        this.#taken = true;
+        this.discard();
+        return Promise.resolve();
+      },
+    };
+  }
+
+  #readNext(): Promise<ReadableStreamReadResult<Uint8Array>> {
+    this.#begin();
+    const chunk = this.#chunks.shift();
+    if (chunk !== undefined) {
+      this.#size -= chunk.byteLength;
+      if (this.#size < HIGH / 2) this.#makeRoom();
+      return Promise.resolve({ done: false, value: chunk });
+    }
+    if (this.#failed) return Promise.reject(this.#error);
+    if (this.#ended) return Promise.resolve({ done: true, value: undefined });
+    return new Promise((resolve, reject) => {
+      this.#reading = { resolve, reject };
+    });
   }
 
   #begin(): void {

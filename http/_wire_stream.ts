@@ -1,6 +1,7 @@
 import { SizeLimitError } from "../streams/errors.ts";
 import type { Fields } from "./_h1_types.ts";
 import { concat } from "./_request_body.ts";
+import type { BodyReader } from "./_request_body.ts";
 import { addField } from "./_response_parts.ts";
 import type { Outgoing } from "./_response_parts.ts";
 import { handlerFailed } from "./_wire_answer.ts";
@@ -38,7 +39,7 @@ function later(callback: () => void): void {
 export class ResponseStream {
   readonly #exchange: WireExchange;
   readonly #outgoing: Outgoing;
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #reader: BodyReader;
   readonly #declared: number | undefined;
   /** Only where they can be sent. */
   readonly #trailers: OutgoingTrailers | undefined;
@@ -60,7 +61,8 @@ export class ResponseStream {
     this.#exchange = exchange;
     this.#outgoing = { ...outgoing };
     if (exchange.head.minor === 1) this.#trailers = trailers;
-    this.#reader = stream.getReader();
+    // The request's own body, as it came, needs no stream in between.
+    this.#reader = exchange.body?.splice(stream) ?? stream.getReader();
     const { length } = outgoing;
     this.#declared = isLength(length) ? Number(length) : undefined;
   }

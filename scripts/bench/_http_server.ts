@@ -43,6 +43,7 @@ const handlers: Record<string, Handler> = {
   json: (request) =>
     Response.json({ agent: request.headers.get("user-agent"), a: [1, 2, 3] }),
   echo: async (request) => new Response(await request.arrayBuffer()),
+  pass: (request) => new Response(request.body),
   stream: () => new Response(tenMiB()),
   http2: () => new Response("Hello, World!"),
 };
@@ -76,6 +77,9 @@ const listeners: Record<
       }
       response.end(body);
     });
+  },
+  pass(request, response) {
+    request.pipe(response);
   },
   stream(_, response) {
     let left = 160;

@@ -41,6 +41,7 @@ const scenarios: Scenario[] = [
   { name: "text", requests: 100_000, connections: 64 },
   { name: "json", requests: 100_000, connections: 64 },
   { name: "echo", requests: 40_000, connections: 64, body: post },
+  { name: "pass", requests: 40_000, connections: 64, body: post },
   { name: "stream", requests: 100, connections: 4 },
   // Without TLS, where Bun has none of its own.
   ...(runtime === "bun"
