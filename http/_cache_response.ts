@@ -156,7 +156,9 @@ function made(
 ): ClientResponse {
   const now = performance.now();
   const timings = {
-    ...{ start: now, connected: now, reused: false, response: now, end: now },
+    ...{ dial: undefined, lookup: undefined, connect: undefined },
+    ...{ tls: undefined, sent: undefined, reused: false },
+    ...{ start: now, connected: now, response: now, end: now },
   };
   return asResponse(
     new LightResponse(

@@ -1,3 +1,4 @@
+import type { DialMarks } from "../tcp/_dial.ts";
 import type { Plan } from "./_client_carrier.ts";
 import type { Settled } from "./_client_options.ts";
 import type { ClientProgress } from "./_client_types.ts";
@@ -16,6 +17,9 @@ export abstract class CallRecord implements Answer {
   protected headAt = 0;
   protected endAt: number | undefined;
   protected reused = false;
+  /** How a connection of its own was reached. */
+  protected marks: DialMarks | undefined;
+  protected sentAt: number | undefined;
   protected lastFields: Fields | undefined;
   readonly #start = performance.now();
   /** The `Request` the caller gave, if it was one. */
@@ -40,10 +44,17 @@ export abstract class CallRecord implements Answer {
   }
 
   get timings(): ClientTimings {
+    const { start, lookup, connect, tls } = this.marks ??
+      {} as Partial<DialMarks>;
     return {
       start: this.#start,
+      dial: start,
+      lookup,
+      connect,
+      tls,
       connected: this.connected,
       reused: this.reused,
+      sent: this.sentAt,
       response: this.headAt,
       end: this.endAt,
     };

@@ -158,6 +158,7 @@ export class Call extends CallRecord implements ContentOwner {
     this.connected = performance.now();
     connection.start(this);
     this.reused = connection.reused;
+    this.marks = this.reused ? undefined : connection.marks;
   }
 
   /** There will be no connection. */
@@ -172,6 +173,7 @@ export class Call extends CallRecord implements ContentOwner {
 
   /** The request is with the transport, its body too. */
   onSent(): void {
+    this.sentAt ??= performance.now();
     const { response } = this.settled.timeouts;
     if (this.over || this.headed) return;
     this.#disarm();

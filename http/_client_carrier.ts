@@ -1,3 +1,4 @@
+import type { DialMarks } from "../tcp/_dial.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { RequestBody } from "./_client_body.ts";
 import type { Call } from "./_client_call.ts";
@@ -33,6 +34,8 @@ export interface Plan {
 export interface Carrier {
   /** Whether it has served a request before this one. */
   readonly reused: boolean;
+  /** How it was reached, when it is new. */
+  readonly marks: DialMarks | undefined;
   /** Whether others share the connection: to end an exchange costs nothing. */
   readonly shared: boolean;
   /** Sends the request of a call. */

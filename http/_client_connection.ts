@@ -1,4 +1,5 @@
 import { ClosedError, NetError } from "../streams/errors.ts";
+import type { DialMarks } from "../tcp/_dial.ts";
 import type { Transport } from "../tcp/_transport.ts";
 import type { Call } from "./_client_call.ts";
 import { keepAliveTime } from "./_client_keep_alive.ts";
@@ -36,6 +37,7 @@ const scratch = new Uint8Array(TOGETHER);
 
 /** A connection to a server: one request at a time goes over it. */
 export class H1Connection implements Carrier, PoolConnection {
+  readonly marks: DialMarks;
   readonly #host: Host;
   readonly #transport: Transport;
   readonly #reader: ResponseReader;
@@ -58,7 +60,8 @@ export class H1Connection implements Carrier, PoolConnection {
   #old = false;
   #life: Deadline | undefined;
 
-  constructor(host: Host, transport: Transport) {
+  constructor(host: Host, transport: Transport, marks: DialMarks) {
+    this.marks = marks;
     this.#host = host;
     this.#transport = transport;
     const { idleTimeout, maxLifetime } = host.pool.limits;

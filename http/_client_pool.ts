@@ -1,5 +1,6 @@
 import { NetError, PoolError } from "../streams/errors.ts";
 import { dial } from "../tcp/_dial.ts";
+import type { DialMarks } from "../tcp/_dial.ts";
 import type { Transport } from "../tcp/_transport.ts";
 import { tapped } from "../tcp/_wiretap.ts";
 import type { Lookup } from "../tcp/_lookup.ts";
@@ -412,6 +413,7 @@ export class Host implements CallQueue {
     if (this.#shares && this.#isComing) return false;
     if (this.#full || !pool.admit(this)) return false;
     const { tls } = route;
+    const marks: DialMarks = { start: performance.now() };
     const dial_: Dial = { call, controller: new AbortController() };
     this.#dials.add(dial_);
     call.dialing();
@@ -430,6 +432,7 @@ export class Host implements CallQueue {
       tlsTimeout: call.settled.timeouts.tls,
       lookupTimeout: call.settled.timeouts.lookup,
       signal: dial_.controller.signal,
+      marks,
     }).then((transport) => {
       this.#dials.delete(dial_);
       if (pool.closed && this.#queued === 0) {
@@ -437,7 +440,7 @@ export class Host implements CallQueue {
         pool.left(this);
         return;
       }
-      this.#dialed(transport);
+      this.#dialed(transport, marks);
     }, (error: unknown) => {
       this.#dials.delete(dial_);
       const caller = dial_.call;
@@ -455,12 +458,12 @@ export class Host implements CallQueue {
   }
 
   /** A connection is there. */
-  #dialed(below: Transport): void {
+  #dialed(below: Transport, marks: DialMarks): void {
     const { route, pool } = this;
     const transport = tapped(below, pool.wiretap);
     if (route.tls === undefined ? route.prior : below.tls?.alpn === "h2") {
       this.#speaks = "h2";
-      const connection = new H2ClientConnection(this, transport);
+      const connection = new H2ClientConnection(this, transport, marks);
       this.#all.add(connection);
       this.#shared.add(connection);
       this.serve(connection);
@@ -469,7 +472,7 @@ export class Host implements CallQueue {
       return;
     }
     this.#speaks = "h1";
-    const connection = new H1Connection(this, transport);
+    const connection = new H1Connection(this, transport, marks);
     this.#all.add(connection);
     this.release(connection, true);
     this.dialMore();

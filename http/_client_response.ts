@@ -3,21 +3,36 @@ import { StreamContent } from "./_client_content.ts";
 import type { Content, IncomingContent } from "./_client_content.ts";
 import type { Fields } from "./_h1_types.ts";
 
-/** When things happened to a request, in the time of `performance.now()`. */
+/**
+ * When things happened to a request, in milliseconds of `performance.now()`,
+ * in order. What did not happen is `undefined`: `dial` to `tls` on a
+ * connection that had served before. After a redirect they are those of the
+ * last request, but for `start`.
+ */
 export interface ClientTimings {
-  /** The request was made. */
+  /** The request was made; until `dial` or `connected` it waited in the pool. */
   readonly start: number;
+  /** A connection began to be made. */
+  readonly dial: number | undefined;
+  /** The addresses were known, where `lookup` or `timeout.lookup` is given. */
+  readonly lookup: number | undefined;
+  /** The server, or its proxy's tunnel, was reached. */
+  readonly connect: number | undefined;
+  /** The TLS handshake was done. */
+  readonly tls: number | undefined;
   /** A connection was there. */
   readonly connected: number;
   /** Whether that connection had served before. */
   readonly reused: boolean;
+  /** The request was with the transport, its body too. */
+  readonly sent: number | undefined;
   /** The head of the response had come. */
   readonly response: number;
   /** The body had come, all of it; `undefined` until then. */
   readonly end: number | undefined;
 }
 
-/** A `Response` with what HTTP/1.1 knows besides. */
+/** A `Response` with what HTTP knows besides. */
 export interface ClientResponse extends Response {
   /** Trailers, once the body has come; rejects when it breaks off. */
   readonly trailers: Promise<Headers>;
@@ -25,7 +40,7 @@ export interface ClientResponse extends Response {
   readonly timings: ClientTimings;
   /** The request that was answered, after redirects, without its body. */
   readonly request: Request;
-  /** `"1.1"` or `"1.0"`. */
+  /** `"1.0"`, `"1.1"` or `"2.0"`. */
   readonly httpVersion: string;
   /** The URLs that redirected, in order; the last one led to `url`. */
   readonly redirects: string[];

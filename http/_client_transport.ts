@@ -104,6 +104,7 @@ class TransportCarrier implements Carrier {
   readonly origin: string;
   readonly reused = false;
   readonly shared = false;
+  readonly marks = undefined;
   readonly #transport: ClientTransport;
   readonly #onOver: () => void;
   readonly #controller = new AbortController();

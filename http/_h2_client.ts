@@ -1,4 +1,5 @@
 import { ClosedError, NetError } from "../streams/errors.ts";
+import type { DialMarks } from "../tcp/_dial.ts";
 import type { Transport, TransportEvents } from "../tcp/_transport.ts";
 import { Writer } from "../tcp/_writer.ts";
 import type { Carrier } from "./_client_carrier.ts";
@@ -20,6 +21,7 @@ const GREETING = 10_000;
 /** A connection of HTTP/2 to a server, shared by many requests. */
 export class H2ClientConnection
   implements PoolConnection, SessionOwner, TransportEvents {
+  readonly marks: DialMarks;
   readonly session: H2Session;
   readonly #host: Host;
   readonly #transport: Transport;
@@ -35,7 +37,8 @@ export class H2ClientConnection
   /** Whose answers have grown by what came at once. */
   #fed: H2ClientStream[] = [];
 
-  constructor(host: Host, transport: Transport) {
+  constructor(host: Host, transport: Transport, marks: DialMarks) {
+    this.marks = marks;
     this.#host = host;
     this.#transport = transport;
     this.#writer = new Writer(transport, HIGH_WATER_MARK);

@@ -1,4 +1,5 @@
 import { ClosedError, NetError } from "../streams/errors.ts";
+import type { DialMarks } from "../tcp/_dial.ts";
 import { bodyLength, sourceError } from "./_client_body.ts";
 import type { Puller, RequestBody } from "./_client_body.ts";
 import type { Call } from "./_client_call.ts";
@@ -45,6 +46,10 @@ export class H2ClientStream implements Carrier, StreamListener {
   constructor(connection: H2ClientConnection, reused: boolean) {
     this.#connection = connection;
     this.reused = reused;
+  }
+
+  get marks(): DialMarks {
+    return this.#connection.marks;
   }
 
   // What the call asks for.

@@ -86,11 +86,13 @@ export async function lookUp(
   const stop = clock.limit(plan.lookupTimeout);
   try {
     const { signal } = clock;
-    return await askLookup(
+    const found = await askLookup(
       lookup,
       name,
       family === undefined ? { signal } : { family, signal },
     );
+    if (plan.marks !== undefined) plan.marks.lookup = performance.now();
+    return found;
   } finally {
     stop();
     clock.phase = before;

@@ -9,6 +9,18 @@ import type { TlsClientOptions } from "./types.ts";
 
 const CONNECT_TIMEOUT = 10_000;
 
+/** When the steps of a dial were done, in the time of `performance.now()`. */
+export interface DialMarks {
+  /** It began. */
+  start: number;
+  /** The hook, or what stands in for it, had said the addresses. */
+  lookup?: number;
+  /** The bytes could flow, through the proxy if there is one. */
+  connect?: number;
+  /** The TLS handshake was done. */
+  tls?: number;
+}
+
 /** What `dial` takes: how to reach a peer, without what is done with it. */
 export interface DialPlan {
   /** @default "localhost" */
@@ -33,6 +45,8 @@ export interface DialPlan {
   /** Milliseconds for the hook `lookup`, within `timeout`. */
   lookupTimeout?: number;
   signal?: AbortSignal;
+  /** Written down as the dial goes on. */
+  marks?: DialMarks;
 }
 
 /** The transport that TLS, or the caller, then has. */
@@ -60,6 +74,7 @@ export async function dial(plan: DialPlan): Promise<Transport> {
   let stop = clock.limit(timeout);
   try {
     const transport = await open({ plan, clock }, hostname);
+    if (plan.marks !== undefined) plan.marks.connect = performance.now();
     if (!options) return transport;
     clock.phase = "tls";
     if (tlsTimeout !== undefined) {
@@ -74,7 +89,9 @@ export async function dial(plan: DialPlan): Promise<Transport> {
       signal: clock.signal,
     };
     try {
-      return await secureClient(transport, options, secure);
+      const secured = await secureClient(transport, options, secure);
+      if (plan.marks !== undefined) plan.marks.tls = performance.now();
+      return secured;
     } catch (error) {
       throw await whyUntrusted(error, options, {
         ...secure,

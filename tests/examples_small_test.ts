@@ -213,7 +213,7 @@ test("examples/every_core deals connections out to its workers", async () => {
 
 test("every example is run by a test", async () => {
   const tested =
-    /^(bridge|chat-cluster|every_core|echo_(http|ws|tcp|udp)|sse|proxy_tcp|graceful|fetch_public|hono)$/;
+    /^(bridge|channel|chat-cluster|every_core|echo_(http|ws|tcp|udp)|sse|proxy_tcp|graceful|fetch_public|hono)$/;
   for (const name of await readdir(new URL("../examples/", import.meta.url))) {
     assertMatch(name.replace(/\.[jt]s$/, ""), tested);
   }

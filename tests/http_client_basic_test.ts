@@ -76,7 +76,15 @@ describe("Client", () => {
       assert(timings.connected <= timings.response);
       assert(timings.response <= timings.end!);
       assertEquals(timings.reused, false);
-      assertEquals((await client.fetch(server.url)).timings.reused, true);
+      assert(timings.start <= timings.dial!);
+      assert(timings.dial! <= timings.connect!);
+      assert(timings.connect! <= timings.connected);
+      assert(timings.connected <= timings.sent!);
+      assert(timings.sent! <= timings.response);
+      assertEquals([timings.lookup, timings.tls], [undefined, undefined]);
+      const again = (await client.fetch(server.url)).timings;
+      assertEquals(again.reused, true);
+      assertEquals([again.dial, again.connect], [undefined, undefined]);
     }));
 
   test("Client has a method for each common one", () =>

@@ -92,6 +92,12 @@ for (const mode of modes) {
           headers: { "X-A": "ä", cookie: "e=f" },
         });
         assertEquals(response.httpVersion, "2.0");
+        const { timings } = response;
+        assert(timings.dial! <= timings.connect!);
+        assertEquals(timings.tls === undefined, mode.name !== "ALPN");
+        assert((timings.tls ?? timings.connect!) <= timings.connected);
+        assert(timings.connected <= timings.sent!);
+        assert(timings.sent! <= timings.response);
         assertEquals(response.status, 201);
         assertEquals(response.statusText, "");
         assertEquals(response.headers.get("x-b"), "1");
