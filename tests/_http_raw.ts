@@ -1,72 +1,13 @@
 import * as net from "node:net";
 import { serve } from "../http/serve.ts";
 import type { Handler, HttpServer, ServeOptions } from "../http/types.ts";
-import { until, within } from "./_support.ts";
+import { RawClient } from "./_raw_client.ts";
+import { Http2RawClient } from "./_http2_raw_client.ts";
+import { within } from "./_support.ts";
+import type { Mode } from "./_support.ts";
 
-/** A client that sends what it is told and shows every byte that comes. */
-export class RawClient {
-  readonly socket: net.Socket;
-  /** All that has come, as Latin-1. */
-  text = "";
-  /** The server's FIN has come. */
-  ended = false;
-  closed = false;
-  error: string | undefined;
-
-  constructor(socket: net.Socket) {
-    this.socket = socket;
-    socket.setNoDelay(true);
-    socket.on("data", (chunk: Uint8Array) => {
-      for (let i = 0; i < chunk.length; i += 4096) {
-        this.text += String.fromCharCode(...chunk.subarray(i, i + 4096));
-      }
-    });
-    socket.on("end", () => this.ended = true);
-    socket.on("error", (error: Error & { code?: string }) => {
-      this.error = error.code ?? error.message;
-    });
-    socket.on("close", () => this.closed = true);
-  }
-
-  send(data: string | Uint8Array): void {
-    this.socket.write(
-      typeof data === "string"
-        ? Uint8Array.from(data, (char) => char.charCodeAt(0))
-        : data,
-    );
-  }
-
-  /** Waits until all that has come holds this, so many times. */
-  async until(wanted: string, times = 1): Promise<string> {
-    await until(
-      () => this.text.split(wanted).length > times || this.closed,
-      `${JSON.stringify(wanted)} in ${JSON.stringify(this.text.slice(-300))}`,
-    );
-    if (this.text.split(wanted).length <= times) {
-      throw new Error(
-        `Closed without ${JSON.stringify(wanted)}: ${
-          JSON.stringify(this.text.slice(-300))
-        } ${this.error}`,
-      );
-    }
-    return this.text;
-  }
-
-  /** Waits for the end of the connection; gives all that has come. */
-  async untilEnd(): Promise<string> {
-    await until(() => this.ended || this.closed, "The end of the connection");
-    return this.text;
-  }
-
-  /** Half-closes. */
-  end(): void {
-    this.socket.end();
-  }
-
-  destroy(): void {
-    this.socket.destroy();
-  }
-}
+/** Servers that only speak HTTP/2. */
+const overHttp2 = new WeakSet<object>();
 
 /** Connects to a server; the connection stays half-open when one side ends. */
 export async function rawClient(
@@ -80,7 +21,9 @@ export async function rawClient(
       port: address.port,
       allowHalfOpen: true,
     });
-  const client = new RawClient(socket);
+  const client = overHttp2.has(server)
+    ? new Http2RawClient(socket)
+    : new RawClient(socket);
   await within(
     new Promise<void>((resolve, reject) => {
       socket.once("connect", () => resolve());
@@ -114,17 +57,22 @@ export function getOn(path = "/", fields = ""): string {
   return `GET ${path} HTTP/1.1\r\nhost: localhost\r\n${fields}\r\n`;
 }
 
+/** Options of a server in a mode of the suite. */
+export type ModeOptions = Omit<ServeOptions, "engine"> & { engine?: Mode };
+
 /** Runs a test with a server on loopback, and ends it. */
 export async function withServer(
   handler: Handler | { fetch: Handler },
-  options: ServeOptions,
+  { engine, ...options }: ModeOptions,
   run: (server: HttpServer) => Promise<unknown>,
 ): Promise<void> {
   const server = await serve(handler, {
     port: 0,
     hostname: "127.0.0.1",
+    ...(engine === "h2" ? { protocols: ["h2"] } : { engine }),
     ...options,
   });
+  if (engine === "h2") overHttp2.add(server);
   try {
     await within(run(server), 15_000, "The test");
   } finally {
@@ -156,3 +104,5 @@ export function unchunk(body: string): string | undefined {
     at = line + 2 + size + 2;
   }
 }
+
+export { RawClient };

@@ -11,10 +11,16 @@ export const runtime: "deno" | "bun" | "node" = globals.Deno !== undefined
   ? "bun"
   : "node";
 
+/** How HTTP is served in a test: by an engine, or by wire in HTTP/2 alone. */
+export type Mode = "wire" | "native" | "h2";
+
 /** The HTTP engines that there are on this runtime. */
 export const engines: readonly ("wire" | "native")[] = runtime === "node"
   ? ["wire"]
   : ["wire", "native"];
+
+/** The same, and HTTP/2. */
+export const modes: readonly Mode[] = [...engines, "h2"];
 
 /** Arguments that make this runtime's binary run a program. */
 export const runArgs: readonly string[] = runtime === "deno"

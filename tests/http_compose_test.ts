@@ -3,14 +3,14 @@ import { compose, fromCallback } from "../http/mod.ts";
 import * as ws from "../ws/mod.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "./assert.ts";
 import { exchange, get, statusOf, withServer } from "./_http_raw.ts";
-import { engines, within } from "./_support.ts";
+import { modes, within } from "./_support.ts";
 import type { Middleware, ServerContext } from "../http/mod.ts";
 
 const context = {} as ServerContext;
 const request = () => new Request("http://localhost/");
 
 describe("fromCallback()", () => {
-  for (const engine of engines) {
+  for (const engine of modes) {
     test(`answers now, later and by raising on the ${engine} engine`, async () => {
       const errors: unknown[] = [];
       const handler = fromCallback((request, respond, raise) => {
@@ -156,21 +156,26 @@ describe("compose()", () => {
     assertThrows(() => compose()({} as never), TypeError, "the handler");
   });
 
-  for (const engine of engines) {
-    test(`keeps a replaced request upgradable on the ${engine} engine`, async () => {
-      const handler = compose((request, _context, next) =>
-        next(new Request(request, { headers: request.headers }))
-      )((request) =>
-        ws.upgrade(request, async (socket) => {
-          for await (const message of socket) await socket.send(message);
-        })
-      );
-      await withServer(handler, { engine }, async (server) => {
-        const socket = await ws.connect(server.url);
-        await socket.send("hello");
-        assertEquals(await within(Promise.resolve(socket.receive())), "hello");
-        await socket.close();
+  for (const engine of modes) {
+    if (engine !== "h2") {
+      test(`keeps a replaced request upgradable on the ${engine} engine`, async () => {
+        const handler = compose((request, _context, next) =>
+          next(new Request(request, { headers: request.headers }))
+        )((request) =>
+          ws.upgrade(request, async (socket) => {
+            for await (const message of socket) await socket.send(message);
+          })
+        );
+        await withServer(handler, { engine }, async (server) => {
+          const socket = await ws.connect(server.url);
+          await socket.send("hello");
+          assertEquals(
+            await within(Promise.resolve(socket.receive())),
+            "hello",
+          );
+          await socket.close();
+        });
       });
-    });
+    }
   }
 });

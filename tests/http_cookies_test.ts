@@ -3,7 +3,7 @@ import { getCookies, setCookie } from "../http/mod.ts";
 import type { Cookie } from "../http/mod.ts";
 import { assertEquals, assertThrows } from "./assert.ts";
 import { exchange, get, withServer } from "./_http_raw.ts";
-import { engines } from "./_support.ts";
+import { modes } from "./_support.ts";
 
 function cookies(header: string): [string, string][] {
   const request = new Request("http://localhost/", {
@@ -46,7 +46,7 @@ describe("getCookies()", () => {
     assertEquals(found.toString as unknown, undefined);
   });
 
-  for (const engine of engines) {
+  for (const engine of modes) {
     test(`reads and sets them on the ${engine} engine`, () =>
       withServer(
         (request) => {

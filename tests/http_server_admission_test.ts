@@ -2,7 +2,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "./assert.ts";
 import { bodyOf, exchange, get, getOn, rawClient } from "./_http_raw.ts";
 import { statusOf, withServer } from "./_http_raw.ts";
-import { engines, until } from "./_support.ts";
+import { modes, until } from "./_support.ts";
 import { serve } from "../http/serve.ts";
 import type { HttpServer, ServeOptions } from "../http/types.ts";
 
@@ -21,7 +21,7 @@ function gate(): { opened: Promise<void>; open: () => void } {
   return { opened, open };
 }
 
-for (const engine of engines) {
+for (const engine of modes) {
   const options = { engine, limits: { requests: 2 } };
 
   test(`limits.requests: one more is 503, and later there is room (${engine})`, async () => {
@@ -273,7 +273,7 @@ test("onExpect of a client that leaves calls no handler", async () => {
   );
 });
 
-for (const engine of engines.filter((name) => name === "native")) {
+for (const engine of modes.filter((name) => name === "native")) {
   test("onExpect is refused by the runtimes' own servers", async () => {
     const onExpect = () => true;
     await assertRejects(

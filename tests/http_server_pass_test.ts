@@ -8,7 +8,7 @@ import {
   unchunk,
   withServer,
 } from "./_http_raw.ts";
-import { engines, until } from "./_support.ts";
+import { modes, until } from "./_support.ts";
 
 function post(length: number, fields = ""): string {
   return `POST / HTTP/1.1\r\nhost: x\r\ncontent-length: ${length}\r\n${fields}\r\n`;
@@ -22,7 +22,7 @@ function contentOf(text: string): string | undefined {
   return chunked ? unchunk(bodyOf(text)) : bodyOf(text);
 }
 
-for (const engine of engines) {
+for (const engine of modes) {
   const options = { engine };
 
   test(`the body of a request is sent back as it came, ${engine}`, async () => {
@@ -65,38 +65,43 @@ for (const engine of engines) {
     );
   });
 
-  test(`a large body is sent back as slowly as the client reads, ${engine}`, async () => {
-    const size = 12 * 1024 * 1024;
-    await withServer(
-      (request) => new Response(request.body),
-      options,
-      async (server) => {
-        const client = await rawClient(server);
-        client.socket.removeAllListeners("data");
-        client.socket.pause();
-        client.send(post(size, CLOSE));
-        client.send(new Uint8Array(size).fill(120));
-        // As much as the kernel takes both ways, and then it stops.
-        let last = -1;
-        await until(
-          async () => {
-            const before = last;
-            await new Promise((resolve) => setTimeout(resolve, 200));
-            last = client.socket.bytesWritten - client.socket.writableLength;
-            return last === before;
-          },
-          "The pause",
-          10_000,
-        );
-        let length = 0;
-        client.socket.on("data", (chunk: Uint8Array) => length += chunk.length);
-        client.socket.resume();
-        await until(() => client.ended, "All of it", 30_000);
-        assert(length > size, `${length}`);
-        client.destroy();
-      },
-    );
-  });
+  if (engine !== "h2") {
+    test(`a large body is sent back as slowly as the client reads, ${engine}`, async () => {
+      const size = 12 * 1024 * 1024;
+      await withServer(
+        (request) => new Response(request.body),
+        options,
+        async (server) => {
+          const client = await rawClient(server);
+          client.socket.removeAllListeners("data");
+          client.socket.pause();
+          client.send(post(size, CLOSE));
+          client.send(new Uint8Array(size).fill(120));
+          // As much as the kernel takes both ways, and then it stops.
+          let last = -1;
+          await until(
+            async () => {
+              const before = last;
+              await new Promise((resolve) => setTimeout(resolve, 200));
+              last = client.socket.bytesWritten - client.socket.writableLength;
+              return last === before;
+            },
+            "The pause",
+            10_000,
+          );
+          let length = 0;
+          client.socket.on(
+            "data",
+            (chunk: Uint8Array) => length += chunk.length,
+          );
+          client.socket.resume();
+          await until(() => client.ended, "All of it", 30_000);
+          assert(length > size, `${length}`);
+          client.destroy();
+        },
+      );
+    });
+  }
 
   test(`a body that is read in another way first is not sent twice, ${engine}`, async () => {
     const seen: unknown[] = [];

@@ -9,7 +9,7 @@ import {
   statusOf,
   withServer,
 } from "./_http_raw.ts";
-import { engines, until } from "./_support.ts";
+import { modes, until } from "./_support.ts";
 import { TimeoutError } from "../streams/errors.ts";
 
 const fine = () => new Response("fine");
@@ -147,7 +147,7 @@ test("timeouts.body does not count while the handler holds the client", async ()
   );
 });
 
-for (const engine of engines) {
+for (const engine of modes) {
   test(`timeouts.handler answers with 503 when the handler does not, ${engine}`, async () => {
     let late!: (response: Response) => void;
     let cancelled = false;

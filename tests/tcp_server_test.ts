@@ -467,10 +467,11 @@ describe("tcp.serve()", () => {
           const peer = open(port);
           const got = collect(peer);
           peer.write("alive");
-          await until(() => got.text === "alive", "the echo");
+          await until(() => got.text === "alive", "the echo", 20_000);
           peer.destroy();
           stdin.end("over\n");
         },
+        timeout: 40_000,
       },
     );
     assertEquals(result.code, 0, result.errors);
