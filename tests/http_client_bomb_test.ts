@@ -47,9 +47,10 @@ async function tooLarge(run: () => Promise<unknown>): Promise<void> {
 
 describe("maxResponseSize", () => {
   for (const [name, field, encode] of codings) {
-    const skip = encode === undefined && "no zstd on this runtime";
-    test(`stops a bomb of ${name}`, { skip }, () => {
-      const bomb = encode!(new Uint8Array(16 * MIB));
+    // Node 20 has no zstd: the support table says so.
+    if (encode === undefined) continue;
+    test(`stops a bomb of ${name}`, () => {
+      const bomb = encode(new Uint8Array(16 * MIB));
       assert(bomb.length < LIMIT, `${bomb.length}`);
       return withClient(serving(field, bomb), async (client, server) => {
         await tooLarge(() => client.get(server.url).bytes());
@@ -65,18 +66,18 @@ describe("maxResponseSize", () => {
       }, { maxResponseSize: LIMIT });
     });
 
-    test(`takes ${name} of just that size`, { skip }, () =>
+    test(`takes ${name} of just that size`, () =>
       withClient(
-        serving(field, encode!(new Uint8Array(LIMIT))),
+        serving(field, encode(new Uint8Array(LIMIT))),
         async (client, { url }) => {
           assertEquals((await client.get(url).bytes()).length, LIMIT);
         },
         { maxResponseSize: LIMIT },
       ));
 
-    test(`counts ${name} as it comes, too`, { skip }, () => {
+    test(`counts ${name} as it comes, too`, () => {
       const noise = crypto.getRandomValues(new Uint8Array(60_000));
-      const body = encode!(Uint8Array.from([...noise, ...noise.reverse()]));
+      const body = encode(Uint8Array.from([...noise, ...noise.reverse()]));
       assert(body.length > LIMIT);
       return withClient(serving(field, body), async (client, { url }) => {
         await tooLarge(() => client.get(url).bytes());
