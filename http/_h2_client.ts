@@ -49,7 +49,8 @@ export class H2ClientConnection
       header: MAX_FIELDS,
       window: initialWindow,
       maxWindow,
-      maxResets: FLOOD,
+      // Each of them ends a request of ours: there are no more than those.
+      maxResets: Infinity,
       maxControls: FLOOD,
     }, this);
     if (maxLifetime !== Infinity) {

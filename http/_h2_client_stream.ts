@@ -7,7 +7,7 @@ import type { Carrier, Plan } from "./_client_carrier.ts";
 import type { Deadline } from "./_client_timers.ts";
 import type { Fields, Framing, ResponseHead } from "./_h1_types.ts";
 import type { H2ClientConnection } from "./_h2_client.ts";
-import { responseHead, trailerSection } from "./_h2_fields.ts";
+import { OF_CONNECTION, responseHead, trailerSection } from "./_h2_fields.ts";
 import {
   CANCEL,
   H2StreamError,
@@ -352,12 +352,6 @@ function malformed(message: string): H2StreamError {
   );
 }
 
-/** Fields that a stream has not (RFC 9113, 8.2.2). */
-const NOT_HERE = new Set([
-  ...["connection", "proxy-connection", "keep-alive", "transfer-encoding"],
-  ...["upgrade", "host"],
-]);
-
 /** The head of a request (RFC 9113, 8.3.1). */
 function requestFields({ method, target, host, sent }: Plan): Fields {
   const head = [
@@ -368,7 +362,8 @@ function requestFields({ method, target, host, sent }: Plan): Fields {
   ];
   for (let i = 0; i < sent.length; i += 2) {
     const name = sent[i].toLowerCase();
-    if (NOT_HERE.has(name)) continue;
+    // `:authority` stands for Host.
+    if (name === "host" || OF_CONNECTION.has(name)) continue;
     if (name === "te" && sent[i + 1].toLowerCase() !== "trailers") continue;
     head.push(name, sent[i + 1]);
   }

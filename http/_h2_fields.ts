@@ -33,7 +33,7 @@ export interface H2ResponseHead {
 }
 
 /** Fields of a connection, which a stream has not (RFC 9113, 8.2.2). */
-const OF_CONNECTION = new Set([
+export const OF_CONNECTION: ReadonlySet<string> = new Set([
   ...["connection", "proxy-connection", "keep-alive", "transfer-encoding"],
   "upgrade",
 ]);

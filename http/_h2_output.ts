@@ -1,5 +1,6 @@
 import { dateText } from "./_h1_writer.ts";
 import type { Fields } from "./_h1_types.ts";
+import { OF_CONNECTION } from "./_h2_fields.ts";
 import type { H2ServerStream } from "./_h2_server_stream.ts";
 import type { Outgoing } from "./_response_parts.ts";
 import type { ResponseOutput } from "./_wire_carrier.ts";
@@ -13,7 +14,9 @@ export const h2Output: ResponseOutput = {
   form: "fields",
   inform(exchange, status, headers) {
     const fields = [":status", String(status)];
-    for (const [name, value] of headers) fields.push(name, value);
+    for (const [name, value] of headers) {
+      if (!OF_CONNECTION.has(name)) fields.push(name, value);
+    }
     streamOf(exchange).sendFields(fields, false);
   },
   whole(exchange, outgoing, body) {
@@ -62,8 +65,8 @@ function streamOf(exchange: WireExchange): H2ServerStream["stream"] {
   return (exchange.connection as H2ServerStream).stream;
 }
 
-/** Fields that mean something between two versions of HTTP only. */
-const NOT_HERE = new Set(["upgrade", "sec-websocket-accept"]);
+/** Answers the key of a handshake that HTTP/2 has not (RFC 8441, 5). */
+const ACCEPT = "sec-websocket-accept";
 
 /** The head of a response; `upgrade` and the like have no place in it. */
 export function headOf(
@@ -72,7 +75,10 @@ export function headOf(
 ): Fields {
   const head = [":status", String(status)];
   for (let i = 0; i < fields.length; i += 2) {
-    if (!NOT_HERE.has(fields[i])) head.push(fields[i], fields[i + 1]);
+    const name = fields[i];
+    if (name !== ACCEPT && !OF_CONNECTION.has(name)) {
+      head.push(name, fields[i + 1]);
+    }
   }
   if (length !== undefined) head.push("content-length", length);
   if (!dated) head.push("date", dateText());

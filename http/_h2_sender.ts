@@ -112,15 +112,19 @@ export class H2Sender {
     if (this.#pumping) return;
     this.#pumping = true;
     const writer = this.#writer;
-    while (this.window > 0 && this.#scheduler.size > 0 && !this.#over) {
-      if (writer.full) {
-        // Only the kernel's word counts: then a drain is sure to come.
-        writer.flush();
-        if (writer.full) break;
+    try {
+      while (this.window > 0 && this.#scheduler.size > 0 && !this.#over) {
+        if (writer.full) {
+          // Only the kernel's word counts: then a drain is sure to come.
+          writer.flush();
+          if (writer.full) break;
+        }
+        this.#sendSome(this.#scheduler.next()!);
       }
-      this.#sendSome(this.#scheduler.next()!);
+    } finally {
+      // Whoever hears of the room may fail; the others go on.
+      this.#pumping = false;
     }
-    this.#pumping = false;
   }
 
   #sendSome(stream: H2Stream): void {

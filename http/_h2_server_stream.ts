@@ -1,8 +1,4 @@
-import {
-  ClosedError,
-  SizeLimitError,
-  TimeoutError,
-} from "../streams/errors.ts";
+import { ClosedError } from "../streams/errors.ts";
 import type { Transport } from "../tcp/_transport.ts";
 import type { Fields, RequestHead } from "./_h1_types.ts";
 import { requestHead, trailerSection } from "./_h2_fields.ts";
@@ -23,6 +19,12 @@ import { isUnsayableMethod } from "./_request.ts";
 import type { Outgoing } from "./_response_parts.ts";
 import type { Takeover } from "./_takeover.ts";
 import { answerBare } from "./_wire_answer.ts";
+import {
+  checkTakeover,
+  deafClient,
+  longBody,
+  slowBody,
+} from "./_wire_checks.ts";
 import type { Carrier, ResponseOutput } from "./_wire_carrier.ts";
 import { WireExchange } from "./_wire_exchange.ts";
 import type { WireServer } from "./_wire_server.ts";
@@ -72,6 +74,8 @@ export class H2ServerStream implements Carrier, StreamListener {
   // What the stream tells.
 
   fields(fields: Fields | undefined, ended: boolean): void {
+    // It is answered for: what follows a refused head is no other request.
+    if (this.stream.discarding) return;
     if (this.#exchange !== undefined) {
       this.#onTrailers(fields, ended);
     } else if (fields === undefined) {
@@ -160,13 +164,7 @@ export class H2ServerStream implements Carrier, StreamListener {
     const { body } = exchange;
     const { limits } = this.server.config;
     if (exchange.received > limits.body) {
-      this.#breakOff(
-        413,
-        new SizeLimitError(
-          `Cannot take a body: more than ${limits.body} bytes`,
-          { limit: limits.body, phase: "body" },
-        ),
-      );
+      this.#breakOff(413, longBody(limits.body));
       return;
     }
     if (body === undefined || body.discarded || body.push(chunk)) {
@@ -274,11 +272,7 @@ export class H2ServerStream implements Carrier, StreamListener {
     outgoing: Outgoing,
     takeover: Takeover,
   ): void {
-    if (exchange.head.upgrade === undefined && exchange.method !== "CONNECT") {
-      throw new TypeError(
-        `Cannot take the stream over: the request did not ask for it: ${exchange.method}`,
-      );
-    }
+    checkTakeover(exchange.head, outgoing);
     exchange.answered = true;
     // There is no protocol to switch to (RFC 8441, 5).
     const status = outgoing.status < 200 ? 200 : outgoing.status;
@@ -326,13 +320,7 @@ export class H2ServerStream implements Carrier, StreamListener {
     if (now >= this.#resetAt) this.stream.reset(NO_ERROR);
     if (now >= this.#bodyDeadline) {
       const { body } = this.server.config.timeouts;
-      this.#breakOff(
-        408,
-        new TimeoutError(
-          `Cannot read the body: nothing came for ${body} ms`,
-          { phase: "body" },
-        ),
-      );
+      this.#breakOff(408, slowBody(body));
     }
     this.#checkSending(now);
   }
@@ -347,7 +335,7 @@ export class H2ServerStream implements Carrier, StreamListener {
       this.#sendDeadline = this.server.after(this.server.config.timeouts.idle);
     } else if (now >= this.#sendDeadline) {
       stream.reset(CANCEL);
-      this.cut(new ClosedError("The client does not take the response"));
+      this.#exchange?.lose(deafClient(this.server.config.timeouts.idle));
     }
   }
 }

@@ -67,7 +67,7 @@ class TunnelConnection implements SessionOwner, TransportEvents {
       header: MAX_FIELDS,
       window: WINDOW,
       maxWindow: MAX_WINDOW,
-      maxResets: FLOOD,
+      maxResets: Infinity,
       maxControls: FLOOD,
     }, this);
     this.#session.start();

@@ -226,11 +226,12 @@ for (const mode of modes) {
     test("who gives up is known to the handler, and only that one", async () => {
       const aborted: string[] = [];
       const arrived = new Channel<string>();
+      const { promise: known, open: tell } = gate();
       await over(async (request) => {
         const { pathname } = new URL(request.url);
         await arrived.send(pathname);
         await new Promise<void>((resolve) => {
-          if (pathname === "/stays") setTimeout(resolve, 50);
+          if (pathname === "/stays") known.then(resolve);
           request.signal.addEventListener("abort", () => {
             aborted.push(pathname);
             resolve();
@@ -250,8 +251,9 @@ for (const mode of modes) {
           await goes.then(() => undefined, (error) => error),
           reason,
         );
-        assertEquals(await stays, "ok");
         await until(() => aborted.length === 1, "the abort");
+        tell();
+        assertEquals(await stays, "ok");
         assertEquals(aborted, ["/goes"]);
         assertEquals(server.stats().accepted, 1);
         assertEquals(server.stats().connections, 1);
@@ -413,16 +415,23 @@ for (const mode of modes) {
       });
     });
 
-    test("a client that is closed lets its requests end", () =>
-      over(async () => {
-        await new Promise((resolve) => setTimeout(resolve, 30));
+    test("a client that is closed lets its requests end", async () => {
+      const begun = gate();
+      const { promise, open } = gate();
+      await over(async () => {
+        begun.open();
+        await promise;
         return new LightResponse("ok");
       }, async (client, server) => {
         const answer = client.get("/").text();
-        await client.close();
+        await within(begun.promise);
+        const closed = client.close();
+        open();
+        await within(closed);
         assertEquals(await answer, "ok");
         await until(() => server.stats().connections === 0, "its end");
-      }));
+      });
+    });
 
     test("a reader that is slow holds the handler's source", async () => {
       let pulled = 0;

@@ -1,5 +1,5 @@
-// Who is sent first (RFC 9218), and tunnels over HTTP/2 (RFC 9113, 8.5; RFC
-// 8441), seen by a raw client whose windows say how much may come.
+// Streams of HTTP/2 seen by a raw client whose windows say how much may come:
+// who is sent first (RFC 9218), tunnels (RFC 9113, 8.5; RFC 8441), refusals.
 
 import { test } from "node:test";
 import { assert, assertEquals } from "./assert.ts";
@@ -23,6 +23,7 @@ import {
 import type { H2Peer } from "./_h2_raw.ts";
 import { unLatin1 } from "./_h1.ts";
 import { Response as LightResponse } from "../http/mod.ts";
+import { TimeoutError } from "../streams/mod.ts";
 import type { Handler } from "../http/mod.ts";
 import { NO_PRIORITY, parsePriority, Scheduler } from "../http/_h2_priority.ts";
 
@@ -240,4 +241,45 @@ test("a tunnel whose client resets it ends with an error", async () => {
     await peer.pinged();
     assertEquals(await ended, "false ECONNRESET");
   });
+});
+
+test("what follows a refused head is no other request", async () => {
+  let called = 0;
+  await withH2(
+    () => {
+      called++;
+      return new LightResponse("called");
+    },
+    async (peer) => {
+      const long = fieldsFor("/", "POST", `x-long ${"x".repeat(3000)}`);
+      peer.send(headers(1, long, END_HEADERS));
+      const { fields } = await peer.until((f) => f.fields !== undefined, "431");
+      assertEquals(fields!.slice(0, 2), [":status", "431"]);
+      peer.send(get(1));
+      await peer.pinged();
+      assertEquals(called, 0);
+    },
+    { serve: { limits: { header: 2000 } } },
+  );
+});
+
+test("a client that gives no window loses its stream, and the source hears why", async () => {
+  let cancelled: unknown;
+  await withH2(
+    () =>
+      new Response(
+        new ReadableStream<Uint8Array>({
+          pull: (controller) => controller.enqueue(new Uint8Array(65_536)),
+          cancel: (reason) => void (cancelled = reason),
+        }),
+      ),
+    async (peer) => {
+      peer.send(get(1));
+      await peer.reset(1, 8);
+      await peer.pinged();
+      assert(cancelled instanceof TimeoutError, String(cancelled));
+      assertEquals(cancelled.phase, "idle");
+    },
+    { ...closed, serve: { timeouts: { idle: 200 } } },
+  );
 });
