@@ -102,7 +102,7 @@ export async function lookUp(
 /** A plain connection; `lookup` is what has to be asked, if anything. */
 export async function reach(
   attempt: Attempt,
-  where: { hostname: string; port?: number; path?: string },
+  where: { hostname: string; port?: number; path?: string; secure: boolean },
   lookup: Lookup | undefined,
 ): Promise<Transport> {
   const { connect } = await loadRuntime();
@@ -110,7 +110,7 @@ export async function reach(
   const { signal } = clock;
   signal.throwIfAborted();
   const { localAddress, lookupTimeout } = plan;
-  const { hostname, port, path } = where;
+  const { hostname, port, path, secure } = where;
   const hook = lookup ??
     // Only what is done here can have a limit of its own.
     (lookupTimeout !== undefined && familyOf(hostname) === 0
@@ -124,7 +124,13 @@ export async function reach(
   return await raceAddresses(
     interleave(found),
     (address, given) =>
-      connect({ hostname: address, port, localAddress, signal: given }),
+      connect({
+        hostname: address,
+        port,
+        localAddress,
+        secure,
+        signal: given,
+      }),
     { signal, discard: (late) => late.destroy() },
   );
 }

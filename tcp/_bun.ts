@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { Ring } from "../streams/_ring.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
@@ -25,6 +26,8 @@ interface BunSocket {
   unref(): void;
   setNoDelay(on: boolean): void;
   setKeepAlive(on: boolean, delay?: number): void;
+  /** Other listeners from now on. */
+  reload?(options: { socket: object }): void;
   readonly remoteAddress?: string;
   readonly remotePort?: number;
   readonly localAddress?: string;
@@ -49,7 +52,7 @@ function tcpAddress(hostname = "", port = 0): Address {
   return { transport: "tcp", hostname, port };
 }
 
-/** A socket of `Bun.listen` as a transport. */
+/** A socket of Bun's own as a transport. */
 export class BunTransport implements Transport {
   readonly remoteAddress: Address;
   readonly localAddress: Address;
@@ -245,6 +248,22 @@ export class BunTransport implements Transport {
   }
 }
 
+/** What Bun tells of a socket goes to its transport. */
+const handlers = {
+  binaryType: "uint8array",
+  data: (socket: BunSocket, chunk: Uint8Array) => socket.data?.onData(chunk),
+  end: (socket: BunSocket) => socket.data?.onEnd(),
+  drain: (socket: BunSocket) => socket.data?.onDrain(),
+  close: (socket: BunSocket, error?: unknown) => socket.data?.onClose(error),
+  error(socket: BunSocket, error: { syscall?: string }) {
+    if (error.syscall !== undefined) socket.data?.onClose(error);
+    // Thrown by a listener of ours: Bun would keep it to itself.
+    else {queueMicrotask(() => {
+        throw error;
+      });}
+  },
+};
+
 function listenHere(
   options: ListenOptions,
   events: ListenEvents,
@@ -261,25 +280,12 @@ function listenHere(
         : { unix: path, backlog }),
       allowHalfOpen: true,
       socket: {
-        binaryType: "uint8array",
+        ...handlers,
         open(socket: BunSocket) {
           const transport = socket.data = new BunTransport(socket, path);
           events.connection(transport);
           // Nothing is read before somebody listens.
           if (!transport.attached) socket.pause();
-        },
-        data: (socket: BunSocket, chunk: Uint8Array) =>
-          socket.data?.onData(chunk),
-        end: (socket: BunSocket) => socket.data?.onEnd(),
-        drain: (socket: BunSocket) => socket.data?.onDrain(),
-        close: (socket: BunSocket, error?: unknown) =>
-          socket.data?.onClose(error),
-        error(socket: BunSocket, error: { syscall?: string }) {
-          if (error.syscall !== undefined) socket.data?.onClose(error);
-          // Thrown by a listener of ours: Bun would keep it to itself.
-          else {queueMicrotask(() => {
-              throw error;
-            });}
         },
       },
     });
@@ -307,9 +313,28 @@ function listenHere(
   };
 }
 
+/** A `net.Socket`, with the socket of Bun's own below it. */
+interface HandleOwner {
+  readonly _handle?: BunSocket | null;
+}
+
 /**
- * TCP on `Bun.listen`. To connect node:net is taken: an attempt of
- * `Bun.connect` cannot be given up, its socket stays in the kernel.
+ * A socket that node:net connected, without node:net from now on: it has not
+ * read, and hears nothing any more. Its bytes cost half as much.
+ */
+function takeOver(socket: Socket, path?: string): Transport {
+  const { _handle: handle } = socket as unknown as HandleOwner;
+  if (typeof handle?.reload !== "function") {
+    return new node.NodeTransport(socket, path);
+  }
+  handle.reload({ socket: handlers });
+  handle.pause();
+  return handle.data = new BunTransport(handle, path);
+}
+
+/**
+ * TCP on Bun's own sockets. node:net connects them: an attempt of `Bun.connect`
+ * cannot be given up, it would stay in the kernel and keep the process alive.
  */
 export const runtime: TcpRuntime = {
   async listen(options, events) {
@@ -321,5 +346,6 @@ export const runtime: TcpRuntime = {
     }
     return await node.replacingStale(path, () => listenHere(options, events));
   },
-  connect: node.runtime.connect,
+  connect: (options) =>
+    node.connectBy(options, options.secure ? undefined : takeOver),
 };

@@ -53,7 +53,8 @@ export interface DialPlan {
 async function open(attempt: Attempt, hostname: string): Promise<Transport> {
   const { port, path, proxy, lookup } = attempt.plan;
   if (proxy === undefined || path !== undefined) {
-    return await reach(attempt, { hostname, port, path }, lookup);
+    const secure = Boolean(attempt.plan.tls);
+    return await reach(attempt, { hostname, port, path, secure }, lookup);
   }
   attempt.clock.phase = "proxy";
   const { dialThrough } = await import("./_dial_proxy.ts");

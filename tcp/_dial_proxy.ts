@@ -18,7 +18,8 @@ async function reachProxy(
   const { hostname, port, tls } = proxy;
   // The address of a proxy was chosen by whoever configured it.
   const lookup = familyOf(hostname) === 0 ? attempt.plan.lookup : undefined;
-  const transport = await reach(attempt, { hostname, port }, lookup);
+  const secure = tls !== undefined;
+  const transport = await reach(attempt, { hostname, port, secure }, lookup);
   if (tls === undefined) return transport;
   const address: Address = { transport: "tcp", hostname, port };
   const { secureClient } = await import("./_node_tls.ts");

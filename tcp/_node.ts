@@ -245,11 +245,15 @@ function listen(
   });
 }
 
+/** What a connection is made of: its socket, and the path of a Unix one. */
+type Wrap = (socket: net.Socket, path?: string) => Transport;
+
 /** One attempt, at one address. */
 function connectOnce(
   options: DialOptions,
+  wrap: Wrap,
   signal: AbortSignal | undefined,
-): Promise<NodeTransport> {
+): Promise<Transport> {
   const { hostname, port, path, localAddress } = options;
   const address: Address = path === undefined
     ? tcpAddress(hostname, port)
@@ -281,7 +285,7 @@ function connectOnce(
     };
     const accept = () => {
       settle();
-      resolve(new NodeTransport(socket, path));
+      resolve(wrap(socket, path));
     };
     signal?.addEventListener("abort", abort, { once: true });
     socket.once("error", refuse);
@@ -301,10 +305,18 @@ function orAbort<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
   });
 }
 
-async function connect(options: DialOptions): Promise<Transport> {
+function asNode(socket: net.Socket, path?: string): Transport {
+  return new NodeTransport(socket, path);
+}
+
+/** Connects with node:net; what stands then is made a transport by `wrap`. */
+export async function connectBy(
+  options: DialOptions,
+  wrap: Wrap = asNode,
+): Promise<Transport> {
   const { hostname = "", path, signal } = options;
   if (path !== undefined || net.isIP(hostname) !== 0) {
-    return await connectOnce(options, signal);
+    return await connectOnce(options, wrap, signal);
   }
   signal?.throwIfAborted();
   // Node's own way through the addresses of a name gives each only 250 ms.
@@ -317,7 +329,8 @@ async function connect(options: DialOptions): Promise<Transport> {
   }
   return await raceAddresses(
     interleave(found),
-    (address, given) => connectOnce({ ...options, hostname: address }, given),
+    (address, given) =>
+      connectOnce({ ...options, hostname: address }, wrap, given),
     { signal, discard: (late) => late.destroy() },
   );
 }
@@ -400,5 +413,5 @@ export async function addressOf(
 export const runtime: TcpRuntime = {
   listen: (options, events) =>
     replacingStale(options.path, () => listen(options, events)),
-  connect,
+  connect: (options) => connectBy(options),
 };

@@ -20,6 +20,8 @@ export interface DialOptions {
   port?: number;
   path?: string;
   localAddress?: string;
+  /** TLS comes on top at once: of what node:tls takes best. */
+  secure?: boolean;
   /** Gives the attempt up at any moment, leaving no socket behind. */
   signal?: AbortSignal;
 }

@@ -1,5 +1,5 @@
 import { describe, test } from "node:test";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { spawn } from "node:child_process";
 import * as net from "node:net";
 import process from "node:process";
@@ -11,7 +11,7 @@ import {
   assertRejects,
   assertStrictEquals,
 } from "./assert.ts";
-import { needs, tool, until, within } from "./_support.ts";
+import { needs, runtime, tool, until, within } from "./_support.ts";
 import { settle } from "./_tcp_support.ts";
 import {
   connect,
@@ -74,6 +74,11 @@ function attempts(port: number): number {
   const hex = port.toString(16).toUpperCase().padStart(4, "0");
   return readFileSync("/proc/net/tcp", "utf8").split("\n")
     .filter((line) => new RegExp(`:${hex} 02 `).test(line)).length;
+}
+
+/** How many files, of any kind, this process has open; Linux tells. */
+function openFiles(): number {
+  return process.platform === "linux" ? readdirSync("/proc/self/fd").length : 0;
 }
 
 describe("tcp.connect()", () => {
@@ -190,6 +195,71 @@ describe("tcp.connect()", () => {
         }
       }
       await until(() => server.stats().connections === 0, "all closed");
+    } finally {
+      await within(server.close());
+    }
+  });
+
+  test("`connect()` given up hundreds of times leaves no socket", {
+    skip: needs("node"),
+  }, async () => {
+    const deaf = await deafPort();
+    const server = await serve(async (connection) => {
+      await connection.receive();
+    }, { hostname: LOCAL, port: 0 });
+    const reason = new Error("mine");
+    const giveUp = async (port: number, turns: number): Promise<void> => {
+      const controller = new AbortController();
+      const { signal } = controller;
+      const connecting = connect({ hostname: LOCAL, port, signal });
+      connecting.catch(() => {});
+      for (let i = 0; i < turns; i++) {
+        await new Promise((resolve) => setTimeout(resolve, 0));
+      }
+      controller.abort(reason);
+      // It may stand already, or refuse because the queue is full.
+      await within(connecting.then(({ closed }) => closed, () => {}));
+    };
+    try {
+      await giveUp(portOf(server), 3);
+      const before = openFiles();
+      for (let round = 0; round < 6; round++) {
+        await Promise.all(
+          Array.from(
+            { length: 64 },
+            (_, i) => giveUp(i % 2 === 0 ? deaf.port : portOf(server), i % 8),
+          ),
+        );
+      }
+      await until(() => server.stats().connections === 0, "all closed");
+      await until(() => openFiles() <= before, "no file left");
+      if (process.platform === "linux") {
+        await until(() => attempts(deaf.port) === 0, "no socket");
+      }
+    } finally {
+      deaf.close();
+      await within(server.close());
+    }
+  });
+
+  test("`connect()` on Bun gives a socket of Bun's own", {
+    skip: runtime !== "bun" && "of other runtimes there are other tests",
+  }, async () => {
+    const server = await serve((connection) => connection.send("hello"), {
+      hostname: LOCAL,
+      port: 0,
+    });
+    try {
+      for (const from of [undefined, "127.0.0.5"]) {
+        const connection = await within(connect({
+          hostname: LOCAL,
+          port: portOf(server),
+          ...(from && { localAddress: from }),
+        }));
+        assert(!(connection.raw instanceof net.Socket));
+        assertEquals((await within(connection.read(5)))!.byteLength, 5);
+        await within(connection.close());
+      }
     } finally {
       await within(server.close());
     }
