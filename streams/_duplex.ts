@@ -51,25 +51,44 @@ export function writableOf<T>(
  */
 export abstract class BaseDuplex<In, Out, Info extends CloseInfo>
   implements Duplex<In, Out, Info> {
-  protected readonly outbox: Outbox<Out>;
   // Made when they are asked for: many a connection is used by callbacks, and
   // there may be very many of them.
   #inbox: Inbox<In> | undefined;
-  readonly #inboxOptions: InboxOptions<In>;
+  #outbox: Outbox<Out> | undefined;
+  /** None when `makeInbox` is the subclass's own. */
+  readonly #inboxOptions: InboxOptions<In> | undefined;
   #closed: Promise<Info> | undefined;
   #settle: ((info: Info) => void) | undefined;
   #info: Info | undefined;
   #writable: WritableStream<Out> | undefined;
 
-  constructor(inbox: InboxOptions<In>, outbox: OutboxOptions<Out>) {
-    this.#inboxOptions = inbox.onCancel !== undefined
+  /** None of them: the subclass makes both, by `makeInbox`, `makeOutbox`. */
+  constructor(inbox?: InboxOptions<In>, outbox?: OutboxOptions<Out>) {
+    this.#inboxOptions = inbox === undefined || inbox.onCancel !== undefined
       ? inbox
       : { onCancel: (reason) => this.destroy(reason), ...inbox };
-    this.outbox = new Outbox<Out>(outbox);
+    if (outbox !== undefined) this.#outbox = new Outbox<Out>(outbox);
+  }
+
+  protected makeInbox(): Inbox<In> {
+    return new Inbox<In>(this.#inboxOptions!);
+  }
+
+  protected makeOutbox(): Outbox<Out> {
+    throw new Error("Cannot send: nothing takes the messages");
   }
 
   protected get inbox(): Inbox<In> {
-    return this.#inbox ??= new Inbox<In>(this.#inboxOptions);
+    return this.#inbox ??= this.makeInbox();
+  }
+
+  protected get outbox(): Outbox<Out> {
+    return this.#outbox ??= this.makeOutbox();
+  }
+
+  /** Whether anybody has asked for the outbox. */
+  protected get hasOutbox(): boolean {
+    return this.#outbox !== undefined;
   }
 
   /** Whether anybody has asked for the inbox. */

@@ -21,14 +21,60 @@ type NetSocket = net.Socket & {
   resetAndDestroy?(): void;
   /** What it failed with, before anybody is told. */
   readonly errored?: unknown;
-  readonly _handle?: { getpeername?(into: object): number } | null;
+  readonly _handle?: {
+    getpeername?(into: Name): number;
+    getsockname?(into: Name): number;
+  } | null;
+  /** The transport that it is used by, for those who hear of its events. */
+  [owner]?: NodeTransport;
 };
+
+const owner = Symbol("sluice.transport");
+
+/** What libuv says of one end of a socket. */
+interface Name {
+  address?: string;
+  port?: number;
+}
 
 /** What libuv calls ENOTCONN. */
 const ENOTCONN = -107;
 
 function tcpAddress(hostname = "", port = 0): Address {
   return { transport: "tcp", hostname, port };
+}
+
+/** Asked of each socket anew: Node itself would keep an object for each. */
+const name: Name = {};
+/** Mostly the next socket has the same. */
+let lastLocal: Address & { transport: "tcp" } = {
+  transport: "tcp",
+  hostname: "",
+  port: 0,
+};
+
+function remoteOf(socket: NetSocket): Address {
+  const { _handle: handle } = socket;
+  if (typeof handle?.getpeername !== "function") {
+    return tcpAddress(socket.remoteAddress, socket.remotePort);
+  }
+  return handle.getpeername(name) === 0
+    ? tcpAddress(name.address, name.port)
+    : tcpAddress();
+}
+
+function localOf(socket: NetSocket): Address {
+  const { _handle: handle } = socket;
+  let { hostname, port } = lastLocal;
+  if (typeof handle?.getsockname !== "function") {
+    ({ localAddress: hostname = "", localPort: port = 0 } = socket);
+  } else if (handle.getsockname(name) === 0) {
+    ({ address: hostname = "", port = 0 } = name);
+  } else return tcpAddress();
+  if (hostname !== lastLocal.hostname || port !== lastLocal.port) {
+    lastLocal = { transport: "tcp", hostname, port };
+  }
+  return lastLocal;
 }
 
 /** A `net.Socket` as a transport: Node's, and wherever node:net is better. */
@@ -55,26 +101,49 @@ export class NodeTransport implements Transport {
       this.remoteAddress = { transport: "unix", path: at };
       this.localAddress = this.remoteAddress;
     } else {
-      this.remoteAddress = tcpAddress(socket.remoteAddress, socket.remotePort);
-      this.localAddress = tcpAddress(socket.localAddress, socket.localPort);
+      this.remoteAddress = remoteOf(socket);
+      this.localAddress = localOf(socket);
     }
-    socket.on("error", (error) => {
-      this.#error ??= cutError(error, this.remoteAddress);
-    });
-    socket.on("close", () => {
-      this.#over = true;
-      this.#closed = true;
-      this.#events?.close(this.#error);
-    });
-    socket.on("end", () => {
-      this.#ended = true;
-      if (this.#over) return;
-      if (this.#wasReset()) {
-        this.#error ??= cutError({ code: "ECONNRESET" }, this.remoteAddress);
-        this.#over = true;
-        socket.destroy();
-      } else this.#events?.end();
-    });
+    this.#socket[owner] = this;
+    socket.on("error", NodeTransport.#onError);
+    socket.on("close", NodeTransport.#onClose);
+    socket.on("end", NodeTransport.#onEnd);
+  }
+
+  // The same functions for all sockets, as there may be very many.
+
+  static #onError(this: NetSocket, error: Error): void {
+    const transport = this[owner]!;
+    transport.#error ??= cutError(error, transport.remoteAddress);
+  }
+
+  static #onClose(this: NetSocket): void {
+    const transport = this[owner]!;
+    transport.#over = true;
+    transport.#closed = true;
+    transport.#events?.close(transport.#error);
+  }
+
+  static #onEnd(this: NetSocket): void {
+    const transport = this[owner]!;
+    transport.#ended = true;
+    if (transport.#over) return;
+    if (transport.#wasReset()) {
+      transport.#error ??= cutError(
+        { code: "ECONNRESET" },
+        transport.remoteAddress,
+      );
+      transport.#over = true;
+      this.destroy();
+    } else transport.#events?.end();
+  }
+
+  /** A plain Uint8Array, as everywhere: Buffer has other methods. */
+  static #onData(this: NetSocket, chunk: Uint8Array): void {
+    const transport = this[owner]!;
+    if (transport.#over) return;
+    const { buffer, byteOffset, byteLength } = chunk;
+    transport.#events!.data(new Uint8Array(buffer, byteOffset, byteLength));
   }
 
   /**
@@ -117,15 +186,7 @@ export class NodeTransport implements Transport {
       queueMicrotask(() => this.#events!.close(this.#error));
       return;
     }
-    this.#socket.on(
-      "data",
-      ({ buffer, byteOffset, byteLength }: Uint8Array) => {
-        // A plain Uint8Array, as everywhere: Buffer has other methods.
-        if (!this.#over) {
-          this.#events!.data(new Uint8Array(buffer, byteOffset, byteLength));
-        }
-      },
-    );
+    this.#socket.on("data", NodeTransport.#onData);
     if (!this.#paused) this.#socket.resume();
   }
 

@@ -39,7 +39,7 @@ export class RawClient {
           told.push(typeof data === "string" ? data : `bin#${data.length}`),
         ping: (data) => told.push(`ping:${toHex(data)}`),
         pong: (data) => told.push(`pong:${toHex(data)}`),
-        close: (code, reason) => told.push(`close:${code} ${reason}`.trim()),
+        closing: (code, reason) => told.push(`close:${code} ${reason}`.trim()),
         fail: (code) => told.push(`fail:${code}`),
       },
     );

@@ -274,7 +274,7 @@ function read(frames: Frame[], options: {
       ),
     ping: () => told.push("ping"),
     pong: () => told.push("pong"),
-    close: (code) => told.push(`close:${code}`),
+    closing: (code) => told.push(`close:${code}`),
     fail: (code) => told.push(`fail:${code}`),
   });
   const bytes = build(frames, true);

@@ -40,7 +40,7 @@ function readerOf(
     },
     ping: (data) => told.push(`ping:${toHex(data)}`),
     pong: (data) => told.push(`pong:${toHex(data)}`),
-    close: (code, reason) => told.push(`close:${code}:${reason}`),
+    closing: (code, reason) => told.push(`close:${code}:${reason}`),
     fail: (code) => told.push(`fail:${code}`),
   });
 }
@@ -104,7 +104,7 @@ describe("FrameReader", () => {
         },
         ping() {},
         pong() {},
-        close() {},
+        closing() {},
         fail() {},
       },
     );
@@ -119,7 +119,7 @@ describe("FrameReader", () => {
       message: (data) => got.push(data as Uint8Array),
       ping() {},
       pong() {},
-      close() {},
+      closing() {},
       fail() {},
     });
     const chunk = new Uint8Array([

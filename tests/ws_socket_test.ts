@@ -63,7 +63,7 @@ function rude(handler?: SocketHandler, options: SocketOptions = {}) {
     message: (data) => told.push(typeof data === "string" ? data : toHex(data)),
     ping: (data) => told.push(`ping:${toHex(data)}`),
     pong: (data) => told.push(`pong:${toHex(data)}`),
-    close: (code) => told.push(`close:${code}`),
+    closing: (code) => told.push(`close:${code}`),
     fail: (code) => told.push(`fail:${code}`),
   });
   const events: TransportEvents = {

@@ -7,6 +7,7 @@ import {
   TimeoutError,
 } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
+import type { Address } from "../streams/types.ts";
 import { toError, toNetError } from "../streams/_duplex.ts";
 import { ABNORMAL, closePayload, GOING_AWAY, TOO_BIG } from "./_codes.ts";
 import { BaseSocket } from "./_socket.ts";
@@ -72,6 +73,7 @@ export function upgradeBun(
 /** Bun's own WebSocket, which can be paused and tells when it has drained. */
 class BunSocket extends BaseSocket {
   readonly raw: BunWebSocket;
+  readonly remoteAddress: Address;
   readonly #watch: Watch;
   #held = false;
   #farewell: { code: number; reason: string } | undefined;
@@ -81,6 +83,7 @@ class BunSocket extends BaseSocket {
   constructor(socket: BunWebSocket, init: SocketInit) {
     super(init);
     this.raw = socket;
+    this.remoteAddress = init.remoteAddress!;
     socket.binaryType = "uint8array";
     const { limits } = init;
     this.#watch = new Watch(limits, {
@@ -99,7 +102,7 @@ class BunSocket extends BaseSocket {
 
   get buffered(): number {
     return (this.ended ? 0 : this.raw.getBufferedAmount()) +
-      this.outbox.pending;
+      this.pending;
   }
 
   protected get full(): boolean {
@@ -166,7 +169,7 @@ class BunSocket extends BaseSocket {
   /** Bun's close is over at once: it goes behind what waits to be sent. */
   #sayClose(): void {
     if (this.#farewell === undefined || this.ended) return;
-    if (this.outbox.waiting > 0 || this.raw.getBufferedAmount() > 0) return;
+    if (this.crowded || this.raw.getBufferedAmount() > 0) return;
     this.raw.close(this.#farewell.code, this.#farewell.reason);
   }
 
@@ -177,7 +180,7 @@ class BunSocket extends BaseSocket {
     this.#failure ??= { code: ABNORMAL, error: toNetError(reason, message) };
     this.closing = true;
     this.dropInbox(this.cut);
-    this.outbox.close();
+    this.closeOutbox();
     this.raw.terminate();
   }
 
@@ -187,7 +190,7 @@ class BunSocket extends BaseSocket {
     this.cut ??= error;
     this.closing = true;
     this.endInbox(error);
-    this.outbox.close();
+    this.closeOutbox();
     this.release();
     this.raw.close(code, "");
   }

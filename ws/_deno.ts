@@ -7,7 +7,7 @@ import {
   TimeoutError,
 } from "../streams/errors.ts";
 import { toError, toNetError } from "../streams/_duplex.ts";
-import type { Wait } from "../streams/types.ts";
+import type { Address, Wait } from "../streams/types.ts";
 import {
   ABNORMAL,
   closePayload,
@@ -83,6 +83,7 @@ export function upgradeDeno(
  */
 class DenoSocket extends BaseSocket {
   readonly raw: DenoWebSocket;
+  readonly remoteAddress: Address;
   readonly #watch: Watch;
   #failure: { code: number; error: NetError } | undefined;
   #trouble: string | undefined;
@@ -91,6 +92,7 @@ class DenoSocket extends BaseSocket {
   constructor(socket: DenoWebSocket, init: SocketInit) {
     super(init);
     this.raw = socket;
+    this.remoteAddress = init.remoteAddress!;
     this.#watch = new Watch({ ...init.limits, heartbeat: 0 }, {
       held: () => false,
       ping: () => {},
@@ -111,7 +113,7 @@ class DenoSocket extends BaseSocket {
   }
 
   get buffered(): number {
-    return this.raw.bufferedAmount + this.outbox.pending;
+    return this.raw.bufferedAmount + this.pending;
   }
 
   protected get full(): boolean {
@@ -205,7 +207,7 @@ class DenoSocket extends BaseSocket {
 
   #say(code: number, reason: string): void {
     this.closing = true;
-    this.outbox.close();
+    this.closeOutbox();
     this.raw.close(code, reason);
     const { closeTimeout } = this.limits;
     this.#timer ??= setTimeout(() => {

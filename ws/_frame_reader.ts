@@ -58,7 +58,7 @@ export interface FrameEvents {
   ping(data: Uint8Array): void;
   pong(data: Uint8Array): void;
   /** The peer's Close: 1005 when it had no code. Nothing comes after it. */
-  close(code: number, reason: string): void;
+  closing(code: number, reason: string): void;
   /** The peer broke a rule. `code` is for it; nothing comes after this. */
   fail(code: number, error: NetError): void;
 }
@@ -85,9 +85,6 @@ export class FrameReader {
   readonly #maxMessageSize: number;
   readonly #maxFragments: number;
   readonly #inflater: Inflater | undefined;
-  /** Bytes of a head that did not come whole. */
-  #head: Uint8Array | undefined;
-  #headSize = 0;
   #over = false;
 
   // The frame that is being read.
@@ -98,19 +95,14 @@ export class FrameReader {
   /** Its masking key, and at which byte of that the next one is. */
   #mask = 0;
   #phase = 0;
-  #control: Uint8Array = empty;
-  #controlSize = 0;
 
   // The message that is being read; its opcode is 0 when there is none.
   #message = 0;
   #compressed = false;
-  /** How much of it is gathered before it is looked at. */
-  #probeAt = PROBE_FROM;
   #size = 0;
   #fragments = 0;
-  #gathered: Uint8Array = empty;
-  #gatheredSize = 0;
-  #text: Utf8Pieces | undefined;
+  /** What came in pieces; mostly nothing does. */
+  #pieces: Pieces | undefined;
 
   constructor(options: FrameReaderOptions, events: FrameEvents) {
     this.#events = events;
@@ -128,9 +120,7 @@ export class FrameReader {
   /** Tells nothing any more, not even what is left of the current chunk. */
   stop(): void {
     this.#over = true;
-    this.#head = undefined;
-    this.#control = this.#gathered = empty;
-    this.#text = undefined;
+    this.#pieces = undefined;
   }
 
   /** Takes the next bytes; they are the reader's from now on. */
@@ -169,22 +159,23 @@ export class FrameReader {
   /** Gives where the payload begins, or the end when the head is not whole. */
   #readHead(chunk: Uint8Array, start: number): number {
     const end = chunk.byteLength;
-    if (this.#headSize === 0) {
+    if (this.#pieces === undefined || this.#pieces.headSize === 0) {
       const need = headNeed(chunk, start, end - start);
       if (need <= end - start) {
         this.#parseHead(chunk, start);
         return start + need;
       }
     }
-    const head = this.#head ??= new Uint8Array(MAX_HEAD);
+    const pieces = this.#pieces ??= new Pieces();
+    const head = pieces.head ??= new Uint8Array(MAX_HEAD);
     let at = start;
     for (;;) {
-      const need = headNeed(head, 0, this.#headSize);
-      if (need <= this.#headSize) break;
+      const need = headNeed(head, 0, pieces.headSize);
+      if (need <= pieces.headSize) break;
       if (at === end) return end;
-      head[this.#headSize++] = chunk[at++];
+      head[pieces.headSize++] = chunk[at++];
     }
-    this.#headSize = 0;
+    pieces.headSize = 0;
     this.#parseHead(head, 0);
     return at;
   }
@@ -218,8 +209,6 @@ export class FrameReader {
       if (length > MAX_CONTROL) {
         return this.#broken("a control frame is longer than 125 bytes");
       }
-      this.#control = empty;
-      this.#controlSize = 0;
     } else {
       if (opcode > 2) return this.#broken(`unknown opcode ${opcode}`);
       if (opcode === 0 && this.#message === 0) {
@@ -273,7 +262,8 @@ export class FrameReader {
       this.#size += length;
     }
     if (this.#masked) {
-      this.#mask = word(bytes, at);
+      // A small integer, which an object holds in place.
+      this.#mask = word(bytes, at) | 0;
       this.#phase = 0;
     }
     this.#opcode = opcode;
@@ -309,16 +299,18 @@ export class FrameReader {
   }
 
   #readControl(chunk: Uint8Array, start: number, end: number): void {
-    const size = this.#controlSize + end - start;
-    if (this.#left > 0 || this.#controlSize > 0) {
-      if (this.#controlSize === 0) this.#control = new Uint8Array(MAX_CONTROL);
-      this.#control.set(chunk.subarray(start, end), this.#controlSize);
-      this.#controlSize = size;
+    let data: Uint8Array | undefined;
+    const before = this.#pieces === undefined ? 0 : this.#pieces.controlSize;
+    if (this.#left > 0 || before > 0) {
+      const pieces = this.#pieces ??= new Pieces();
+      const control = pieces.control ??= new Uint8Array(MAX_CONTROL);
+      control.set(chunk.subarray(start, end), before);
+      pieces.controlSize = before + end - start;
       if (this.#left > 0) return;
+      data = control.slice(0, pieces.controlSize);
+      pieces.controlSize = 0;
     }
-    const data = this.#controlSize > 0
-      ? this.#control.slice(0, size)
-      : chunk.slice(start, end);
+    data ??= chunk.slice(start, end);
     if (this.#opcode === OP_PING) this.#events.ping(data);
     else if (this.#opcode === OP_PONG) this.#events.pong(data);
     else this.#readClose(data);
@@ -343,7 +335,7 @@ export class FrameReader {
       }
     }
     this.stop();
-    this.#events.close(code, reason);
+    this.#events.closing(code, reason);
   }
 
   #readData(chunk: Uint8Array, start: number, end: number): void {
@@ -365,10 +357,11 @@ export class FrameReader {
         if (whole) {
           data = decodeUtf8(chunk.subarray(start, end));
         } else {
-          this.#text ??= new Utf8Pieces();
-          if (end > start) this.#text.push(chunk.subarray(start, end));
+          const pieces = this.#pieces ??= new Pieces();
+          const text = pieces.text ??= new Utf8Pieces();
+          if (end > start) text.push(chunk.subarray(start, end));
           if (!last) return;
-          data = this.#text.finish();
+          data = text.finish();
         }
       } catch {
         return this.#notUtf8();
@@ -378,16 +371,14 @@ export class FrameReader {
         ? chunk.subarray(start, end)
         : chunk.slice(start, end);
     } else {
-      this.#gather(chunk, start, end);
+      const { bytes } = this.#gather(chunk, start, end);
       if (!last) return;
-      data = this.#gathered.byteLength === this.#size
-        ? this.#gathered
-        : this.#gathered.slice(0, this.#size);
+      data = bytes.byteLength === this.#size
+        ? bytes
+        : bytes.slice(0, this.#size);
     }
     this.#message = this.#size = this.#fragments = 0;
-    this.#text = undefined;
-    this.#gathered = empty;
-    this.#gatheredSize = 0;
+    this.#pieces = undefined;
     this.#events.message(data);
   }
 
@@ -403,14 +394,11 @@ export class FrameReader {
     const inflater = this.#inflater!;
     const limit = this.#maxMessageSize;
     if (whole) return inflater.unpack(bytes, limit);
-    this.#gather(bytes, 0, bytes.byteLength);
-    const packed = this.#gathered.subarray(0, this.#gatheredSize);
-    if (last) {
-      this.#probeAt = PROBE_FROM;
-      return inflater.unpack(packed, limit);
-    }
-    if (packed.byteLength >= this.#probeAt) {
-      this.#probeAt = 2 * packed.byteLength;
+    const pieces = this.#gather(bytes, 0, bytes.byteLength);
+    const packed = pieces.bytes.subarray(0, pieces.size);
+    if (last) return inflater.unpack(packed, limit);
+    if (packed.byteLength >= pieces.probeAt) {
+      pieces.probeAt = 2 * packed.byteLength;
       inflater.probe(packed, limit);
     }
     return undefined;
@@ -420,20 +408,22 @@ export class FrameReader {
    * Appends to the message. The buffer grows with what has come, not with
    * what a head promises: nobody reserves memory by a declared length.
    */
-  #gather(chunk: Uint8Array, start: number, end: number): void {
-    if (end === start) return;
-    const size = this.#gatheredSize + end - start;
-    if (size > this.#gathered.byteLength) {
-      const room = Math.max(size, this.#gatheredSize * 2, GATHER_FROM);
+  #gather(chunk: Uint8Array, start: number, end: number): Pieces {
+    const pieces = this.#pieces ??= new Pieces();
+    if (end === start) return pieces;
+    const before = pieces.size;
+    const size = pieces.size += end - start;
+    if (size > pieces.bytes.byteLength) {
+      const room = Math.max(size, before * 2, GATHER_FROM);
       const bytes = new Uint8Array(
         // All that is known to belong to the message, when that is less.
         Math.max(size, Math.min(room, this.#size)),
       );
-      bytes.set(this.#gathered.subarray(0, this.#gatheredSize));
-      this.#gathered = bytes;
+      bytes.set(pieces.bytes.subarray(0, before));
+      pieces.bytes = bytes;
     }
-    this.#gathered.set(chunk.subarray(start, end), this.#gatheredSize);
-    this.#gatheredSize = size;
+    pieces.bytes.set(chunk.subarray(start, end), before);
+    return pieces;
   }
 
   #notUtf8(): void {
@@ -456,6 +446,22 @@ export class FrameReader {
     this.stop();
     this.#events.fail(code, error);
   }
+}
+
+/** What a reader keeps of heads and messages that came in pieces. */
+class Pieces {
+  /** Bytes of a head that did not come whole. */
+  head: Uint8Array | undefined;
+  headSize = 0;
+  /** Bytes of a control frame that did not. */
+  control: Uint8Array | undefined;
+  controlSize = 0;
+  /** Bytes of a message, `size` of them, or what of it is text. */
+  bytes: Uint8Array = empty;
+  size = 0;
+  text: Utf8Pieces | undefined;
+  /** How much of a compressed one is gathered before it is looked at. */
+  probeAt = PROBE_FROM;
 }
 
 /** How long the head is, as far as the bytes at hand tell. */

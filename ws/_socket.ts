@@ -1,6 +1,8 @@
 import { BaseDuplex } from "../streams/_duplex.ts";
 import { ClosedError, SizeLimitError } from "../streams/errors.ts";
+import { Inbox } from "../streams/_inbox.ts";
 import type { InboxOptions } from "../streams/_inbox.ts";
+import { Outbox } from "../streams/_outbox.ts";
 import type { OutboxOptions } from "../streams/_outbox.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Address, MaybePromise, Wait } from "../streams/types.ts";
@@ -30,7 +32,8 @@ export interface SocketInit {
   /** Compression, when it was agreed on; not on native engines. */
   readonly deflate?: Deflate | undefined;
   readonly url: string;
-  readonly remoteAddress: Address;
+  /** Where the peer is; where there is a transport, that tells. */
+  readonly remoteAddress?: Address | undefined;
   /** Hears of what the user's code threw. */
   readonly report: (error: unknown) => void;
 }
@@ -46,7 +49,6 @@ export abstract class BaseSocket
   readonly protocol: string;
   readonly extensions: string;
   readonly url: string;
-  readonly remoteAddress: Address;
   protected readonly limits: SocketLimits;
   protected readonly listener: Listener | undefined;
   /** The server that it is counted by. */
@@ -64,29 +66,48 @@ export abstract class BaseSocket
   #info: WebSocketCloseInfo | undefined;
 
   constructor(init: SocketInit) {
-    const hooks = new BaseSocket.#Hooks(init.limits);
-    super(hooks, hooks);
-    hooks.socket = this;
+    super();
     this.limits = init.limits;
     this.listener = init.listener;
     this.protocol = init.protocol;
     this.extensions = init.extensions ?? "";
     this.url = init.url;
-    this.remoteAddress = init.remoteAddress;
     this.#report = init.report;
   }
 
-  /**
-   * What the inbox and the outbox ask and tell: one small object, where
-   * functions would cost every idle socket most of a KiB.
-   */
+  protected override makeInbox(): Inbox<Message> {
+    return new Inbox<Message>(new BaseSocket.#Hooks(this));
+  }
+
+  protected override makeOutbox(): Outbox<Message> {
+    return new Outbox<Message>(new BaseSocket.#Hooks(this));
+  }
+
+  /** Whether senders wait for room. */
+  protected get crowded(): boolean {
+    return this.hasOutbox && this.outbox.waiting > 0;
+  }
+
+  /** Bytes of the messages whose senders wait. */
+  protected get pending(): number {
+    return this.hasOutbox ? this.outbox.pending : 0;
+  }
+
+  /** Nobody needs to wait any more: `closing` refuses whoever comes. */
+  protected closeOutbox(): void {
+    if (this.hasOutbox) this.outbox.close();
+  }
+
+  /** What the inbox and the outbox ask and tell. */
   static readonly #Hooks = class
     implements InboxOptions<Message>, OutboxOptions<Message> {
     readonly high: number;
     readonly low: number;
-    socket!: BaseSocket;
+    readonly socket: BaseSocket;
 
-    constructor({ highWaterMark }: SocketLimits) {
+    constructor(socket: BaseSocket) {
+      const { highWaterMark } = socket.limits;
+      this.socket = socket;
       this.high = highWaterMark;
       this.low = highWaterMark >> 1;
     }
@@ -120,6 +141,7 @@ export abstract class BaseSocket
   };
 
   abstract readonly raw: unknown;
+  abstract readonly remoteAddress: Address;
   abstract override close(code?: number, reason?: string): Promise<void>;
   /** Whether the next message has to wait. */
   protected abstract readonly full: boolean;
@@ -143,6 +165,11 @@ export abstract class BaseSocket
       );
     }
     if (this.closing) return false;
+    // The outbox is for those who have to wait.
+    if (options === undefined && !this.crowded && !this.full) {
+      this.transmit(message);
+      return true;
+    }
     const sent = super.send(message, options);
     if (sent !== true && sent !== false) this.#owesDrain = true;
     return sent;
@@ -159,7 +186,7 @@ export abstract class BaseSocket
     slow: "drop" | "close" | "wait",
   ): MaybePromise<boolean> {
     if (this.closing) return false;
-    if (slow === "wait" || (this.outbox.waiting === 0 && !this.full)) {
+    if (slow === "wait" || (!this.crowded && !this.full)) {
       return this.send(message);
     }
     if (slow === "close") {
@@ -274,8 +301,8 @@ export abstract class BaseSocket
 
   /** What was sent is with the kernel: lets in who waits. */
   protected drained(): void {
-    this.outbox.admit();
-    if (!this.#owesDrain || this.outbox.waiting > 0 || this.full) return;
+    if (this.hasOutbox) this.outbox.admit();
+    if (!this.#owesDrain || this.crowded || this.full) return;
     this.#owesDrain = false;
     if (this.listener?.drain === undefined || this.closing) return;
     try {
@@ -305,7 +332,7 @@ export abstract class BaseSocket
     if (this.#info !== undefined) return;
     this.#info = info;
     this.closing = true;
-    this.outbox.close();
+    this.closeOutbox();
     this.endInbox(this.cut);
     this.#pings?.end(this.cut);
     this.settle(info);

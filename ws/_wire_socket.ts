@@ -1,5 +1,6 @@
 import { ClosedError, TimeoutError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
+import type { Address } from "../streams/types.ts";
 import { toError, toNetError } from "../streams/_duplex.ts";
 import type { Transport, TransportEvents } from "../tcp/_transport.ts";
 import { ABNORMAL, closePayload, GOING_AWAY, NO_CODE } from "./_codes.ts";
@@ -28,6 +29,7 @@ export class WireSocket extends BaseSocket {
   readonly #transport: Transport;
   readonly #output: Output;
   readonly #reader: FrameReader;
+  readonly #ears: FrameEvents & TransportEvents;
   /** Clients mask, and leave it to the server to end TCP first. */
   readonly #client: boolean;
   readonly #watch: Watch | undefined;
@@ -51,11 +53,12 @@ export class WireSocket extends BaseSocket {
     this.#client = client;
     this.#deflate = init.deflate;
     this.#output = new Output(transport, limits.highWaterMark, client);
+    const ears = this.#ears = new WireSocket.#Ears(this);
     this.#reader = new FrameReader({
       masked: !client,
       maxMessageSize: limits.maxMessageSize,
       inflater: init.deflate?.inflater,
-    }, new WireSocket.#FromPeer(this));
+    }, ears);
     if (limits.heartbeat > 0 || limits.idleTimeout > 0) {
       this.#watch = new Watch(limits, {
         held: () => this.#held,
@@ -79,7 +82,7 @@ export class WireSocket extends BaseSocket {
   start(handler: SocketHandler | undefined, head: Uint8Array): void {
     if (handler !== undefined) this.run(handler);
     if (head.byteLength > 0) this.#onData(head);
-    this.#transport.attach(new WireSocket.#FromTransport(this));
+    this.#transport.attach(this.#ears);
     // Whoever had the transport before may have paused it.
     if (!this.#held) this.#transport.resume();
   }
@@ -88,8 +91,12 @@ export class WireSocket extends BaseSocket {
     return this.#transport.raw;
   }
 
+  get remoteAddress(): Address {
+    return this.#transport.remoteAddress;
+  }
+
   get buffered(): number {
-    return this.#output.buffered + this.outbox.pending;
+    return this.#output.buffered + this.pending;
   }
 
   protected get full(): boolean {
@@ -168,7 +175,7 @@ export class WireSocket extends BaseSocket {
     this.closing = true;
     this.#reader.stop();
     this.dropInbox(this.cut);
-    this.outbox.close();
+    this.closeOutbox();
     this.#output.drop();
     this.#transport.destroy();
   }
@@ -179,7 +186,7 @@ export class WireSocket extends BaseSocket {
     this.cut ??= error;
     this.#reader.stop();
     this.endInbox(error);
-    this.outbox.close();
+    this.closeOutbox();
     this.#farewell ??= closePayload(code, "");
     this.#wind();
     this.#sayClose();
@@ -217,16 +224,17 @@ export class WireSocket extends BaseSocket {
   /** Close goes behind all that was accepted, and what waits to be. */
   #sayClose(): void {
     if (this.#sentClose || this.#farewell === undefined) return;
-    if (this.outbox.waiting > 0) return;
+    if (this.crowded) return;
     this.#write(CLOSE, this.#farewell);
     this.#sentClose = true;
-    this.outbox.close();
+    this.closeOutbox();
   }
 
-  // Who hears of frames and of the transport: one small object each, where
-  // functions would cost every idle connection half a KiB.
-
-  static readonly #FromPeer = class implements FrameEvents {
+  /**
+   * Hears of frames and of the transport: one small object, where functions
+   * would cost every idle connection half a KiB.
+   */
+  static readonly #Ears = class implements FrameEvents, TransportEvents {
     readonly #socket: WireSocket;
 
     constructor(socket: WireSocket) {
@@ -241,19 +249,11 @@ export class WireSocket extends BaseSocket {
     pong(data: Uint8Array): void {
       this.#socket.tell("pong", data);
     }
-    close(code: number, reason: string): void {
+    closing(code: number, reason: string): void {
       this.#socket.#onClose(code, reason);
     }
     fail(code: number, error: NetError): void {
       this.#socket.fail(code, error);
-    }
-  };
-
-  static readonly #FromTransport = class implements TransportEvents {
-    readonly #socket: WireSocket;
-
-    constructor(socket: WireSocket) {
-      this.#socket = socket;
     }
     data(chunk: Uint8Array): void {
       this.#socket.#onData(chunk);
@@ -294,7 +294,7 @@ export class WireSocket extends BaseSocket {
   /** RFC 6455, 5.5.1 and 7.1.1. */
   #onClose(code: number, reason: string): void {
     this.#received = { code, reason };
-    this.outbox.close();
+    this.closeOutbox();
     this.endInbox();
     if (!this.#sentClose) {
       // The reason goes back too: peers show what they hear.
@@ -321,7 +321,7 @@ export class WireSocket extends BaseSocket {
     this.closing = true;
     this.#reader.stop();
     this.endInbox(error);
-    this.outbox.close();
+    this.closeOutbox();
   }
 
   #onDrain(): void {

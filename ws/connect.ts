@@ -120,7 +120,6 @@ export async function connect(
       deflate: chosen.agreed &&
         new Deflate(chosen.agreed, offer.compress!, true),
       url: target.url,
-      remoteAddress: transport.remoteAddress,
       report: () => {},
     });
     socket.start(undefined, chosen.rest);

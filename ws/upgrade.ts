@@ -78,7 +78,7 @@ export function upgrade(
     protocol: given.protocol,
     extensions: given.agreed?.extensions,
     url: urlOf(request.url),
-    remoteAddress: context.remoteAddress,
+    remoteAddress: engine === "wire" ? undefined : context.remoteAddress,
     report: exchange.reporter?.() ?? ((error) => exchange.report(error)),
   };
   if (engine !== "wire") {
