@@ -1,4 +1,3 @@
-import { NetError } from "../streams/errors.ts";
 import type { MaybePromise } from "../streams/types.ts";
 import {
   ageOf,
@@ -13,11 +12,24 @@ import {
   wishOf,
 } from "./_cache_policy.ts";
 import type { Heuristic, Verdict, Wish } from "./_cache_policy.ts";
-import { notCached, passed, served } from "./_cache_response.ts";
+import {
+  conditionsOf,
+  copied,
+  hashOf,
+  isSame,
+  isStored,
+  keyOf,
+  modeFields,
+  offline,
+  opaque,
+  plain,
+  refuse,
+} from "./_cache_request.ts";
+import { passed, served } from "./_cache_response.ts";
 import type { CacheStore, StoredResponse } from "./cache_store.ts";
 import { contextOf } from "./_client_context.ts";
 import type { ClientContext } from "./_client_context.ts";
-import { jarOf, withCookies } from "./_client_jar.ts";
+import { inheritJar, jarOf, withCookies } from "./_client_jar.ts";
 import { LightResponse } from "./_client_response.ts";
 import type { ClientResponse } from "./_client_response.ts";
 import { sendWith } from "./_client_send_with.ts";
@@ -195,30 +207,38 @@ export class CacheEngine {
 
   /** Gives a full response on, and keeps it if it may. */
   async #take(
-    visit: Visit,
+    asked: Visit,
     response: ClientResponse,
     why: string,
     exchange: Exchange,
   ): Promise<ClientResponse> {
-    const { request, key } = visit;
     const { step, requestTime, responseTime } = exchange;
     const { headers, status } = response;
     const max = this.#max;
-    const mine = request.method === "GET" && !response.redirected;
-    const storable = mine && isStorable(status, headers) &&
+    const got = asked.request.method === "GET";
+    const visit = !got
+      ? undefined
+      : response.redirected
+      ? await this.#arrive(asked, response)
+      : asked;
+    const storable = visit !== undefined && isStorable(status, headers) &&
       !(Number(headers.get("content-length") ?? 0) > max);
-    if (!storable) {
+    if (got && status < 500 && !(storable && visit === asked)) {
       // What was there is not what the server has now.
-      if (mine && status < 500) {
-        await this.#write(
-          key,
-          (list) => list.filter((one) => !this.#matches(one, visit)),
-        );
+      await this.#drop(asked);
+    }
+    if (!storable) {
+      if (visit !== undefined && visit !== asked && status < 500) {
+        await this.#drop(visit);
+      }
+      if (asked.request.method === "HEAD" && !response.redirected) {
+        await this.#compare(asked, response, exchange);
       }
       return passed(response, `sluice; fwd=${why}; fwd-status=${status}`);
     }
+    const { key } = visit;
     const stored: Omit<StoredResponse, "body"> = {
-      url: plain(request.url),
+      url: plain(visit.request.url),
       status,
       statusText: response.statusText,
       headers: storedHeaders(headers),
@@ -241,6 +261,75 @@ export class CacheEngine {
       return passed(response, told);
     }
     return passed(response, told, { max, onWhole: keep });
+  }
+
+  /**
+   * Where redirects led to, as if it had been asked for; nothing where what is
+   * stored would be found by others than those who would get it.
+   */
+  async #arrive(
+    visit: Visit,
+    response: ClientResponse,
+  ): Promise<Visit | undefined> {
+    const { request, context } = visit;
+    const { request: last, url } = response;
+    if (
+      last?.method !== "GET" || context.place !== "" || context.ownCookies
+    ) return undefined;
+    const jar = jarOf(request) ?? context.cookies;
+    if (
+      jar !== undefined &&
+      varyNames(response.headers.get("vary"))?.includes("cookie")
+    ) {
+      // Which cookies went there is not known any more.
+      return undefined;
+    }
+    const headers = new Headers(request.headers);
+    for (const name of [...headers.keys()]) {
+      // What does not go to another origin.
+      if (!last.headers.has(name)) headers.delete(name);
+    }
+    const { redirect, signal } = request;
+    const there = new Request(url, { headers, redirect, signal });
+    inheritJar(request, there);
+    return {
+      ...visit,
+      ...await this.#identify(there, context),
+      request: there,
+      key: keyOf(context, url, context.raw),
+    };
+  }
+
+  /**
+   * A HEAD tells of what is stored whether it is still right: then it is as
+   * fresh as that, else it is forgotten (RFC 9111, 4.3.5).
+   */
+  async #compare(
+    visit: Visit,
+    { status, headers }: ClientResponse,
+    { requestTime, responseTime, step }: Exchange,
+  ): Promise<void> {
+    if (status !== 200 || this.#outdated(visit.key, step)) return;
+    const list = await this.#read(visit.key);
+    if (!list.some((one) => this.#matches(one, visit))) return;
+    await this.#write(visit.key, (list) =>
+      list.flatMap((one) => {
+        // What came after it was asked for is newer.
+        if (!this.#matches(one, visit) || one.requestTime > requestTime) {
+          return [one];
+        }
+        const same = isSame(one, headers);
+        if (same === undefined) return [one];
+        const fresh: StoredResponse = {
+          ...one,
+          headers: freshened(one, headers),
+          requestTime,
+          responseTime,
+        };
+        return same && isStorable(fresh.status, new Headers(copied(fresh)))
+          ? [fresh]
+          : [];
+      }));
   }
 
   /** What is stored is still right (RFC 9111, 4.3.4). */
@@ -268,12 +357,7 @@ export class CacheEngine {
     if (!this.#outdated(visit.key, step)) {
       if (isStorable(fresh.status, new Headers(copied(fresh)))) {
         await this.#keep(visit, fresh);
-      } else {
-        await this.#write(
-          visit.key,
-          (list) => list.filter((one) => !this.#matches(one, visit)),
-        );
-      }
+      } else await this.#drop(visit);
     }
     const status = `sluice; fwd=${why}; fwd-status=304`;
     return served(fresh, this.#age(fresh), status, visit.request);
@@ -427,6 +511,14 @@ export class CacheEngine {
       ].slice(0, MAX_VARIANTS));
   }
 
+  /** Forgets what a visit would be given. */
+  #drop(visit: Visit): Promise<void> {
+    return this.#write(
+      visit.key,
+      (list) => list.filter((one) => !this.#matches(one, visit)),
+    );
+  }
+
   /** Changes what is under a key; never rejects. */
   async #write(
     key: string,
@@ -465,92 +557,4 @@ interface Exchange {
   readonly responseTime: number;
   /** When it began, in steps. */
   readonly step: number;
-}
-
-function offline({ mode }: ClientContext, wish: Wish): boolean {
-  return mode === "only-if-cached" || wish.onlyIfCached;
-}
-
-/** Nothing is stored that would do, and the server must not be asked. */
-function refuse(request: Request, { mode }: ClientContext): ClientResponse {
-  if (mode !== "only-if-cached") {
-    return notCached(request, 'sluice; detail="only-if-cached"');
-  }
-  // By the rules of fetch it is an error.
-  const { method } = request;
-  throw new FetchError(
-    `Cannot fetch ${method} ${plain(request.url).split("?", 1)[0]}: ` +
-      "it is not stored, and only-if-cached asks nobody else",
-    new NetError("It is not stored", { code: "ERR_NOT_CACHED" }),
-    "response",
-  );
-}
-
-function conditionsOf(stored: StoredResponse): [string, string][] {
-  const fields: [string, string][] = [];
-  const tag = storedField(stored, "etag");
-  const modified = storedField(stored, "last-modified");
-  if (tag !== null) fields.push(["if-none-match", tag]);
-  if (modified !== null) fields.push(["if-modified-since", modified]);
-  return fields;
-}
-
-/** What Fetch (4.6) has caches on the way know. */
-function modeFields(
-  { headers }: Request,
-  { mode }: ClientContext,
-): [string, string][] {
-  if (headers.has("cache-control")) return [];
-  if (mode === "no-cache") return [["cache-control", "max-age=0"]];
-  return mode === "reload"
-    ? [["cache-control", "no-cache"], ["pragma", "no-cache"]]
-    : [];
-}
-
-/** A tag for the weak comparison (RFC 9110, 8.8.3.2). */
-function opaque(tag: string | null): string | null {
-  return tag === null ? null : tag.replace(/^W\//, "");
-}
-
-function plain(url: string): string {
-  return url.split("#", 1)[0];
-}
-
-function keyOf({ place }: ClientContext, url: string, raw: boolean): string {
-  return `${place}${raw ? "raw " : ""}${plain(url)}`;
-}
-
-function copied(stored: StoredResponse): [string, string][] {
-  return stored.headers.map(([name, value]) => [name, value]);
-}
-
-/** Whether somebody else's store gave what it was given. */
-function isStored(value: unknown): value is StoredResponse {
-  const stored = value as Partial<StoredResponse> | null;
-  return typeof stored === "object" && stored !== null &&
-    typeof stored.url === "string" && typeof stored.status === "number" &&
-    Array.isArray(stored.headers) && Array.isArray(stored.vary) &&
-    (stored.body === undefined || stored.body instanceof Uint8Array) &&
-    typeof stored.requestTime === "number" &&
-    typeof stored.responseTime === "number";
-}
-
-const MAX_HASHES = 64;
-const hashes = new Map<string, Promise<string>>();
-
-/** A hash of a secret; those in use are at hand. */
-function hashOf(text: string): Promise<string> {
-  let hash = hashes.get(text);
-  if (hash === undefined) {
-    if (hashes.size === MAX_HASHES) hashes.clear();
-    hash = makeHash(text);
-    hashes.set(text, hash);
-  }
-  return hash;
-}
-
-async function makeHash(text: string): Promise<string> {
-  const bytes = new TextEncoder().encode(text);
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return btoa(String.fromCharCode(...hash));
 }

@@ -23,7 +23,10 @@ export interface ClientTimeouts {
   response?: number;
   /** Between two pieces of a body, either way. @default no limit */
   idle?: number;
-  /** From the call to the end of the body. @default no limit */
+  /**
+   * From the call to the end of the body, redirects and all, but of one
+   * attempt: with `retry` each has so long. @default no limit
+   */
   total?: number;
 }
 
@@ -52,7 +55,12 @@ export interface ClientSettings {
   auth?: ClientAuth;
   /** What relative URLs are resolved against. */
   base?: string | URL;
-  /** For each phase, or a number for `total`. */
+  /**
+   * For each phase, or a number for `total`. A request that is sent again, by
+   * `retry` or other middleware, has all of them anew each time: what is not
+   * to take longer in all, pauses too, gets
+   * `signal: AbortSignal.timeout(milliseconds)`.
+   */
   timeout?: number | ClientTimeouts;
   /** Follows redirects, gives them to the caller, or rejects. @default {"follow"} */
   redirect?: RequestRedirect;
@@ -107,7 +115,8 @@ export interface ClientSettings {
    * Sends a request again that failed, around all middleware and by the rules
    * of the middleware `retry`: up to two times (`true`), up to so many times
    * (a number), or as its options say. `true` for a request is what its client
-   * does, if that retries. A `timeout` is for each attempt. All requests share
+   * does, if that retries. A `timeout` is for each attempt, `total` too;
+   * a `signal` is for all of them. All requests share
    * the budget of the client, but those with options that have a `budget`
    * share that with the requests given the same object. @default {false}
    */

@@ -83,6 +83,14 @@ export interface DigestInput {
   readonly body: Uint8Array;
 }
 
+/** What a server shows that it knows the password by. */
+export interface DigestInfo {
+  readonly rspauth: string;
+  readonly qop: string | undefined;
+  readonly cnonce: string | undefined;
+  readonly nc: string | undefined;
+}
+
 /**
  * Answers challenges of one protection space. Text of the server's is taken
  * byte by byte; what the caller says is hashed as UTF-8.
@@ -135,6 +143,33 @@ export class DigestAnswers {
     }
     if (userhash) parts.push("userhash=true");
     return `Digest ${parts.join(", ")}`;
+  }
+
+  /**
+   * Whether the server has shown that it knows the password, too, in
+   * `Authentication-Info` of its answer to that request (RFC 7616, 3.5). The
+   * `body` is that of the answer.
+   */
+  async confirms(info: DigestInfo, input: DigestInput): Promise<boolean> {
+    const { uri, nonce, cnonce, count } = input;
+    const nc = count.toString(16).padStart(8, "0");
+    const { qop = this.challenge.qop } = info;
+    if (qop !== undefined && qop !== "auth" && qop !== "auth-int") return false;
+    // It is of another request.
+    if (info.cnonce !== undefined && info.cnonce !== cnonce) return false;
+    if (info.nc !== undefined && info.nc.toLowerCase() !== nc) return false;
+    const secret = await this.#secretOf(nonce, cnonce);
+    const given = await this.#of(
+      qop === "auth-int"
+        ? `:${uri}:${hex(await this.#hash(input.body))}`
+        : `:${uri}`,
+    );
+    const right = await this.#of(
+      qop === undefined
+        ? `${secret}:${nonce}:${given}`
+        : [secret, nonce, nc, cnonce, qop, given].join(":"),
+    );
+    return info.rspauth.toLowerCase() === right;
   }
 
   /** A1, hashed; that of a session is made of its first nonces. */

@@ -59,8 +59,11 @@ const DAY = 24 * 60 * 60;
  * with the directive `only-if-cached` it answers with 504.
  *
  * A body is stored as it is read, once all of it was read and if it is not too
- * large; who cancels it stores nothing. Partial responses are not stored, nor
- * is what a redirect led to; requests with `Range` or conditions of their own
+ * large; who cancels it stores nothing. What a redirect led to is stored as the
+ * answer of where it led; redirects themselves only with `redirect: "manual"`.
+ * A HEAD that had to ask the server makes what is stored as fresh as its answer
+ * says, or has it forgotten when it is not the same (RFC 9111, 4.3.5). Partial
+ * responses are not stored; requests with `Range` or conditions of their own
  * pass by. What is answered or asked by the cache has a field `Cache-Status`
  * (RFC 9211), e.g. `sluice; hit; ttl=60` or
  * `sluice; fwd=stale; fwd-status=304`; what passes by has none of its own.

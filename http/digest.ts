@@ -1,10 +1,12 @@
+import { ProtocolError } from "../streams/errors.ts";
 import { parseParams } from "./_challenges.ts";
 import { chooseChallenge, DigestAnswers, newNonce } from "./_digest.ts";
-import type { Credentials, DigestChallenge } from "./_digest.ts";
+import type { Credentials, DigestChallenge, DigestInput } from "./_digest.ts";
 import { isReplayable } from "./_client_replay.ts";
 import type { ClientResponse } from "./_client_response.ts";
 import { sendWith } from "./_client_send_with.ts";
 import type { ClientMiddleware } from "./_client_types.ts";
+import { FetchError } from "./errors.ts";
 
 /** A hash of Digest authentication; each stands for its `-sess` as well. */
 export type DigestAlgorithm = "MD5" | "SHA-256" | "SHA-512-256";
@@ -52,7 +54,12 @@ const MAX_COUNT = 0xffff_ffff;
  * one that can be sent again; else its 401 is the caller's, as it is when the
  * server does not accept the credentials. A request with an `Authorization` of
  * its own is left alone. Another origin that a redirect leads to gets none.
- * That the server knows the password, too, is not checked (`rspauth`).
+ * A server that says in `Authentication-Info` that it knows the password, too
+ * (`rspauth`), has to: else the request fails with a `FetchError` with code
+ * `ERR_RSPAUTH`. With `auth-int` that is of the body, which is then read before
+ * the response is there; of one beyond 16 MiB, or that is coded, it is not
+ * checked. A server that says nothing of it is not asked.
+ *
  * Throws a `TypeError` for options that make no sense.
  *
  * @example
@@ -120,9 +127,11 @@ async function converse(
     // A redirect has taken credentials along that were for its old place.
     const moved = response.redirected && shown !== undefined;
     if (response.status !== 401 && !(moved && response.status === 400)) {
-      if (shown !== undefined && !moved) {
-        space!.learn(response, shown.nonce);
+      if (shown === undefined || moved) {
+        return response;
       }
+      await space!.check(response, shown);
+      space!.learn(response, shown.nonce);
       return response;
     }
     let answer = space;
@@ -182,8 +191,13 @@ async function movedTo(
 }
 
 /** The body; nothing when it is longer than what is kept in memory. */
-async function bytesOf(request: Request): Promise<Uint8Array | undefined> {
-  const { body } = request.clone();
+function bytesOf(request: Request): Promise<Uint8Array | undefined> {
+  return piecesOf(request.clone());
+}
+
+async function piecesOf(
+  { body }: Request | Response,
+): Promise<Uint8Array | undefined> {
   if (body === null) return new Uint8Array(0);
   const reader = body.getReader();
   const pieces: Uint8Array[] = [];
@@ -206,6 +220,15 @@ async function bytesOf(request: Request): Promise<Uint8Array | undefined> {
   }
   return bytes;
 }
+
+/** What a request went with. */
+interface Shown {
+  readonly header: string;
+  readonly nonce: string;
+  readonly input: DigestInput;
+}
+
+const NOTHING = new Uint8Array(0);
 
 /** A protection space, and how far its nonce is counted. */
 class Space {
@@ -248,7 +271,7 @@ class Space {
   /** The field for a request; nothing when it cannot be made. */
   async authorize(
     request: Request,
-  ): Promise<{ header: string; nonce: string } | undefined> {
+  ): Promise<Shown | undefined> {
     const { challenge } = this.#answers;
     let body: Uint8Array | undefined = new Uint8Array(0);
     if (challenge.qop === "auth-int" && request.body !== null) {
@@ -257,15 +280,50 @@ class Space {
     if (body === undefined || this.#count === MAX_COUNT) return undefined;
     const { pathname, search } = new URL(request.url);
     const { nonce } = this;
-    const header = await this.#answers.header({
+    const input: DigestInput = {
       method: request.method,
       uri: pathname + search,
       nonce,
       cnonce: challenge.session ? this.#cnonce : newNonce(),
       count: ++this.#count,
       body,
-    });
-    return { header, nonce };
+    };
+    const header = await this.#answers.header(input);
+    return { header, nonce, input: { ...input, body: NOTHING } };
+  }
+
+  /** Throws when the server says that it knows the password, and does not. */
+  async check(response: ClientResponse, { input }: Shown): Promise<void> {
+    const field = response.headers.get("authentication-info");
+    const info = parseParams(field);
+    const rspauth = info?.get("rspauth");
+    if (info === undefined || rspauth === undefined) return;
+    const qop = info.get("qop")?.toLowerCase();
+    let body: Uint8Array | undefined = NOTHING;
+    if ((qop ?? this.#answers.challenge.qop) === "auth-int") {
+      // It is of what was sent, which is not what a decoded body is.
+      if (response.headers.has("content-encoding")) return;
+      if (response.body !== null) body = await piecesOf(response.clone());
+    }
+    // Too much to be held.
+    if (body === undefined) return;
+    const { origin } = this;
+    const [cnonce, nc] = [info.get("cnonce"), info.get("nc")];
+    if (
+      await this.#answers.confirms({ rspauth, qop, cnonce, nc }, {
+        ...input,
+        body,
+      })
+    ) return;
+    await response.body?.cancel().catch(() => {});
+    throw new FetchError(
+      `Cannot trust the answer of ${origin}: what it says in ` +
+        "Authentication-Info is not of who knows the password (rspauth)",
+      new ProtocolError("rspauth is not the one expected", {
+        code: "ERR_RSPAUTH",
+        phase: "response",
+      }),
+    );
   }
 
   /** Takes the nonce that the server wants next (RFC 7616, 3.5). */

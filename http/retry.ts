@@ -40,7 +40,8 @@ export interface RetryOptions {
  * or when `Retry-After` (RFC 9110, 10.2.3) says, in seconds or as a date. What is left in the end is
  * the last answer or error. A body that is a stream is sent but
  * once, and so is a Request of another layer's with a body. An
- * abort ends a pause; a `timeout` is for each attempt. Throws a `RangeError`
+ * abort ends a pause. A `timeout` is for each attempt, its `total` too; for a limit
+ * over all attempts and pauses give `signal: AbortSignal.timeout(ms)`. Throws a `RangeError`
  * for options that make no sense. The same as `retry` of a client, at its place
  * among the other middleware.
  *

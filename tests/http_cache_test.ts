@@ -157,31 +157,6 @@ describe("cache() over connections", () => {
     }, using());
   });
 
-  test("does not store what a redirect led to, nor follows what is stored", () => {
-    const seen: string[] = [];
-    const server = nodeServer((request, response) => {
-      seen.push(request.url!);
-      if (request.url === "/old") {
-        response.writeHead(301, { ...FRESH, location: "/new" }).end();
-      } else response.writeHead(200, FRESH).end("new");
-    });
-    return withClient(server, async (client, { url }) => {
-      const manual = { redirect: "manual" } as const;
-      for (let n = 0; n < 2; n++) {
-        const moved = await client.get(`${url}old`, manual);
-        assertEquals([moved.status, await moved.text()], [301, ""]);
-      }
-      assertEquals(seen.splice(0).length, 1);
-      const response = await client.get(`${url}old`);
-      assertEquals([response.redirected, await response.text()], [true, "new"]);
-      assertEquals(seen.splice(0), ["/old", "/new"]);
-      assertEquals(await client.get(`${url}new`).text(), "new");
-      assertEquals(seen.splice(0), ["/new"]);
-      assertEquals(await client.get(`${url}new`).text(), "new");
-      assertEquals(seen, []);
-    }, using());
-  });
-
   test("tells hosts and cookies of a jar apart", () => {
     const seen: string[] = [];
     const server = nodeServer((request, response) => {

@@ -100,6 +100,38 @@ describe("retry of a client", () => {
     });
   });
 
+  test("gives each attempt its whole time, a signal one for all", async () => {
+    const stop = new AbortController();
+    const signals: AbortSignal[] = [];
+    const client = new Client({
+      transport: (_request, { signal }) => {
+        signals.push(signal);
+        if (signals.length === 3) return new Response("done");
+        if (signals.length === 5) stop.abort(new Error("enough"));
+        return new Promise<Response>(() => {});
+      },
+      ...soon(),
+    });
+    try {
+      const timeout = { total: 100 };
+      const start = performance.now();
+      const text = client.get("http://a.test/", { timeout }).text();
+      assertEquals(await within(text), "done");
+      // Two that took all of it, and one that had it anew.
+      assert(performance.now() - start > 190);
+      assertEquals(signals.map(({ aborted }) => aborted), [true, true, false]);
+      const error = await assertRejects(() =>
+        within(
+          client.get("http://a.test/", { timeout, signal: stop.signal }).text(),
+        )
+      );
+      assertEquals(error.message, "enough");
+      assertEquals(signals.length, 5);
+    } finally {
+      await client.close({ timeout: 0 });
+    }
+  });
+
   test("has one budget for all requests", () =>
     failing(
       Array(20).fill(503),
