@@ -125,7 +125,7 @@ describe("retry of a client", () => {
           client.get("http://a.test/", { timeout, signal: stop.signal }).text(),
         )
       );
-      assertEquals(error.message, "enough");
+      assertEquals((error as Error).message, "enough");
       assertEquals(signals.length, 5);
     } finally {
       await client.close({ timeout: 0 });
