@@ -1,5 +1,6 @@
 import { ChunkLine } from "./_h1_chunked.ts";
 import { bareCr, H1Error, showByte, showText } from "./_h1_error.ts";
+import { NONE } from "./_h1_framing.ts";
 import {
   decodeLatin1,
   knownName,
@@ -175,6 +176,22 @@ export abstract class H1Reader<Head> {
    */
   protected abstract complete(text: string): Framing | undefined;
 
+  /**
+   * How many bytes from `pos` on are the very head that was remembered: what
+   * was found of it then holds again. 0: they are to be read.
+   */
+  protected repeats(_buffer: Uint8Array, _pos: number): number {
+    return 0;
+  }
+
+  /** Tells the head that was remembered, and how its body is framed. */
+  protected repeat(): Framing {
+    return NONE;
+  }
+
+  /** These bytes are the head that was told just now. */
+  protected remember(_buffer: Uint8Array, _from: number, _to: number): void {}
+
   /** Whether the message that ends is one that nobody is told the end of. */
   protected get silentEnd(): boolean {
     return false;
@@ -262,6 +279,16 @@ export abstract class H1Reader<Head> {
   // Heads and trailers: read in one piece, carried over when they are cut.
 
   #section(chunk: Uint8Array, pos: number): number {
+    if (this.state === START && this.#carried === 0) {
+      const size = this.repeats(chunk, pos);
+      if (size > 0) {
+        this.#next = pos + size;
+        this.state = END;
+        const framing = this.repeat();
+        if (this.state !== OVER) this.#begin(framing);
+        return pos + size;
+      }
+    }
     let buffer = chunk;
     let base = pos;
     let from = pos;
@@ -298,7 +325,10 @@ export abstract class H1Reader<Head> {
       this.state = END;
       const framing = this.complete(text);
       if (framing === undefined) this.#stopped = true;
-      else if (this.state !== OVER) this.#begin(framing);
+      else if (this.state !== OVER) {
+        this.remember(buffer, base, at);
+        this.#begin(framing);
+      }
     }
     return pos + (at - from);
   }

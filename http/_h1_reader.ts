@@ -25,6 +25,11 @@ const MAX_EMPTY_LINES = 4;
 /** No method is longer than this. */
 const MAX_METHOD = 32;
 
+/** Heads up to this size are remembered: many clients say the same again. */
+const MAX_REMEMBERED = 1024;
+/** So many heads in a row that are not repeated, and none is remembered. */
+const MAX_NEW = 4;
+
 const HTTP = "HTTP/";
 
 /** Methods that are met often: found by length and bytes, never built. */
@@ -50,6 +55,11 @@ export class RequestReader extends H1Reader<RequestHead> {
   #version = 0;
   #major = 0;
   #minor = 0;
+  /** The head told last, and its bytes when they are remembered. */
+  #head: RequestHead | undefined;
+  #bytes: Uint8Array | undefined;
+  /** Heads since the last one that was repeated. */
+  #new = 0;
 
   protected override reset(): void {
     this.#empty = 0;
@@ -262,8 +272,41 @@ export class RequestReader extends H1Reader<RequestHead> {
       expectContinue: expect !== undefined && minor === 1 && body,
       upgrade: upgrading && minor === 1 ? upgrade : undefined,
     };
+    this.#head = head;
     this.events.head(head);
     return tunnel ? undefined : framing;
+  }
+
+  protected override repeats(buffer: Uint8Array, pos: number): number {
+    const bytes = this.#bytes;
+    if (bytes === undefined) return 0;
+    const size = bytes.length;
+    if (buffer.length - pos < size) return 0;
+    for (let i = 0; i < size; i++) {
+      if (buffer[pos + i] !== bytes[i]) return 0;
+    }
+    return size;
+  }
+
+  protected override repeat(): Framing {
+    const head = this.#head!;
+    this.#new = 0;
+    this.events.head(head);
+    return head.framing;
+  }
+
+  protected override remember(
+    buffer: Uint8Array,
+    from: number,
+    to: number,
+  ): void {
+    // Not the first: many connections carry no other request.
+    if (
+      this.#new++ === 0 || this.#new > MAX_NEW || to - from > MAX_REMEMBERED
+    ) {
+      this.#bytes = undefined;
+      this.#head = undefined;
+    } else this.#bytes = buffer.slice(from, to);
   }
 }
 

@@ -20,7 +20,7 @@ import { fetch as ownFetch } from "../http/fetch.ts";
 import type { ClientInit } from "../http/client.ts";
 import { serve } from "../http/serve.ts";
 import { Response as LightResponse } from "../http/response.ts";
-import type { Handler, ServeOptions } from "../http/types.ts";
+import type { Handler, ServeOptions, ServerContext } from "../http/types.ts";
 
 for (const engine of modes) {
   // The runtimes' own do not speak HTTP/2 without TLS.
@@ -59,6 +59,50 @@ for (const engine of modes) {
           assert(!Number.isNaN(Date.parse(response.headers.get("date") ?? "")));
         });
       }
+    });
+
+    test("serve() gives the request to every function that could see it", async () => {
+      const tell = (all: unknown[]) => {
+        const [{ url }, { receivedAt }] = all as [Request, ServerContext];
+        return Response.json([new URL(url).pathname, typeof receivedAt]);
+      };
+      // None of them names one that must be given.
+      const handlers: Handler[] = [
+        (...all: unknown[]) => tell(all),
+        function () {
+          return tell([...arguments]);
+        },
+        (request?: Request, context?: ServerContext) =>
+          tell([request, context]),
+        (request = {} as Request, context = {} as ServerContext) =>
+          tell([request, context]),
+      ];
+      for (const handler of handlers) {
+        await withServer(handler, { engine }, async (server) => {
+          const response = await fetch(`${server.url}seen`);
+          assertEquals(await response.json(), ["/seen", "number"]);
+        });
+      }
+    });
+
+    test("serve() tells onError of the request that a handler took no part of", async () => {
+      let told = "";
+      await withServer(() => {
+        throw new Error("No");
+      }, {
+        engine,
+        onError: (_error, request) => {
+          told = request.url;
+          return new Response("sorry", { status: 500 });
+        },
+      }, async (server) => {
+        const response = await fetch(`${server.url}told`, {
+          method: "POST",
+          body: "with a body",
+        });
+        assertEquals([response.status, await response.text()], [500, "sorry"]);
+        assertStringIncludes(told, "/told");
+      });
     });
 
     test("serve() keeps a connection open for the next request", async () => {
