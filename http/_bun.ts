@@ -1,5 +1,6 @@
 import type { Address } from "../streams/types.ts";
 import { listenError } from "../tcp/_errors.ts";
+import { wholeness } from "./_bun_body.ts";
 import { standardOf } from "./_client_response.ts";
 import type { NativeExchange, NativeSocketEvents } from "./_exchange.ts";
 import { isThenable, NativeContext, NativeRequest } from "./_native.ts";
@@ -136,16 +137,15 @@ class BunHttpServer extends NativeServer {
   }
 
   protected adapt(exchange: BunRequest, response: Response): Response {
-    if (response.status === 101 && takeoverOf(response) !== undefined) {
+    if (takeoverOf(response) !== undefined && response.status === 101) {
       // It is a WebSocket by now: Bun wants no response.
       return undefined as unknown as Response;
     }
     if (this.#idle > 0) {
       // So is a stream that is silent; of this kind they are by nature.
-      const silent = response.headers.get("content-type")
-        ?.startsWith("text/event-stream");
-      if (silent) exchange.raw.timeout(exchange.request, 0);
-      else if (exchange.pending) {
+      if (!isWhole?.(response) && isEvents(response)) {
+        exchange.raw.timeout(exchange.request, 0);
+      } else if (exchange.pending) {
         exchange.raw.timeout(exchange.request, this.#idle);
       }
     }
@@ -167,6 +167,13 @@ class BunHttpServer extends NativeServer {
   unref(): void {
     this.raw.unref();
   }
+}
+
+const isWhole = wholeness();
+
+function isEvents(response: Response): boolean {
+  return response.headers.get("content-type")
+    ?.startsWith("text/event-stream") ?? false;
 }
 
 function tlsOf(
@@ -199,31 +206,31 @@ const websocket = {
 };
 
 class BunRequest extends NativeRequest {
-  readonly engine = "bun";
   declare readonly server: BunHttpServer;
   readonly raw: BunServer;
-  readonly native: NativeExchange;
   readonly context: BunContext;
 
   constructor(server: BunHttpServer, request: Request, raw: BunServer) {
     super(server, request);
     this.raw = raw;
-    this.native = { request, server: raw, maxMessageSize: MAX_MESSAGE };
     this.context = new BunContext(this);
+  }
+
+  get engine(): "bun" {
+    return "bun";
+  }
+
+  get native(): NativeExchange {
+    const { request, raw } = this;
+    return { request, server: raw, maxMessageSize: MAX_MESSAGE };
   }
 }
 
-class BunContext extends NativeContext {
-  readonly #exchange: BunRequest;
+class BunContext extends NativeContext<BunRequest> {
   #remote: Address | undefined;
 
-  constructor(exchange: BunRequest) {
-    super(exchange);
-    this.#exchange = exchange;
-  }
-
   get remoteAddress(): Address {
-    const { request, raw, server } = this.#exchange;
+    const { request, raw, server } = this.exchange;
     if (this.#remote !== undefined) return this.#remote;
     const found = raw.requestIP(request);
     if (found === null) {
@@ -240,10 +247,8 @@ class BunContext extends NativeContext {
   }
 
   get protocol(): Protocol {
-    const { protocols } = this.#exchange.server;
-    return protocols.length === 1
-      ? protocols[0]
-      : oldProtocolOf(this.#exchange);
+    const { protocols } = this.exchange.server;
+    return protocols.length === 1 ? protocols[0] : oldProtocolOf(this.exchange);
   }
 
   get completed(): Promise<void> {
@@ -251,6 +256,6 @@ class BunContext extends NativeContext {
   }
 
   get raw(): unknown {
-    return this.#exchange.raw;
+    return this.exchange.raw;
   }
 }

@@ -21,11 +21,11 @@ const { Bun: bun, process } = globalThis as unknown as {
 export { isUtf8 };
 
 /**
- * The way to the bytes of a body that a Response has whole. Bun has no other
- * that would not spoil one that it has not; its size in memory tells the two
- * apart. `undefined` where it does not, or no more.
+ * Tells whether a Response has its body whole, by its size in memory: there is
+ * no other way that would not spoil one that it has not. `undefined` where
+ * that does not tell them apart, or no more.
  */
-export function bodyInside(): BodyInside | undefined {
+export function wholeness(): ((response: Response) => boolean) | undefined {
   const sizeOf = process.getBuiltinModule?.("bun:jsc")
     ?.estimateShallowMemoryUsageOf;
   if (typeof sizeOf !== "function") return undefined;
@@ -66,12 +66,21 @@ export function bodyInside(): BodyInside | undefined {
       return undefined;
     }
   }
+  // These count too: of what has one, as one that was fetched, it cannot tell.
+  return (response) =>
+    sizeOf(response) > empty && response.statusText === "" &&
+    response.url === "";
+}
+
+/**
+ * The way to the bytes of a body that a Response has whole. `undefined` where
+ * there is none.
+ */
+export function bodyInside(): BodyInside | undefined {
+  const isWhole = wholeness();
+  if (isWhole === undefined) return undefined;
   return (response) => {
-    // These count too: what has one is no response made for this.
-    if (sizeOf(response) <= empty || response.statusText !== "") {
-      return undefined;
-    }
-    if (response.url !== "") return undefined;
+    if (!isWhole(response)) return undefined;
     const bytes = response.bytes();
     switch (bun.peek.status(bytes)) {
       case "fulfilled":

@@ -122,32 +122,36 @@ class DenoHttpServer extends NativeServer {
   }
 
   #handle(request: Request, info: DenoInfo): Response | Promise<Response> {
-    const { limits } = this.config;
+    const { method } = request;
     let given = request;
-    if (request.method !== "GET" && limits.body !== Infinity) {
-      const length = request.headers.get("content-length");
+    if (method !== "GET" && method !== "HEAD") {
+      const limit = this.config.limits.body;
+      const length = fieldOf(request, "content-length");
       if (length !== null) {
-        if (Number(length) > limits.body) {
+        if (Number(length) > limit) {
           return new Response(null, {
             status: 413,
             headers: { connection: "close" },
           });
         }
-      } else if (request.headers.has("transfer-encoding")) {
-        given = limited(request, limits.body);
+      } else if (
+        limit !== Infinity &&
+        // HTTP/2 has no Host, and bodies without any field that tells of them.
+        (fieldOf(request, "transfer-encoding") !== null ||
+          fieldOf(request, "host") === null)
+      ) {
+        given = limited(request, limit);
       }
     }
     const exchange = new DenoRequest(this, request, given, info);
+    if (method === "HEAD") exchange.head = true;
     return this.answer(exchange, given);
   }
 
   protected adapt(exchange: DenoRequest, response: Response): Response {
-    // Upgraded: it is Deno's own, and has to come back as it is.
-    if (response.status === 101) return response;
-    if (exchange.request.method === "HEAD") {
-      return headOnly(response);
-    }
-    if (!isStream(response)) return response;
+    if (exchange.head) return headOnly(response);
+    // One that is upgraded is Deno's own, and has to come back as it is.
+    if (!isStream(response) || response.status === 101) return response;
     const { status, statusText, headers, body } = response;
     exchange.stream();
     const stream = new WatchedStream(this, exchange, body!);
@@ -213,32 +217,59 @@ function limited(request: Request, limit: number): Request {
   return new Request(url, { method, headers, body });
 }
 
-/** Marks that Deno leaves on a response whose body it has whole. */
-const marks = Object.getOwnPropertySymbols(new Response("")).filter((symbol) =>
-  [
-    "serve fast body",
-    "serve native response",
-    "lazy static body",
-  ].includes(symbol.description ?? "")
-);
-/** A body of the kind that has none of these marks must be a stream. */
-const marked = marks.length === 3 && [
+/** A symbol that Deno marks its objects with, by its description. */
+function markOf(object: object, description: string): symbol {
+  const found = Object.getOwnPropertySymbols(object).find((symbol) =>
+    symbol.description === description
+  );
+  return found ?? Symbol(description);
+}
+
+type Marked = Record<symbol, unknown>;
+
+/** What Deno leaves on a response whose body it has whole. */
+const FAST = markOf(new Response(""), "serve fast body");
+const LAZY = markOf(new Response(""), "lazy static body");
+const READY = markOf(new Response(""), "serve native response");
+/** Of the kind that has none of these marks the body must be a stream. */
+const marked = [
   new Response("text"),
   new Response(new Uint8Array(1), { headers: { a: "b" } }),
   new Response("text", { status: 404, headers: { a: "b" } }),
-].every(hasMark) && !hasMark(new Response(new ReadableStream()));
+].every(isMarked) && !isMarked(new Response(new ReadableStream()));
 
-function hasMark(response: Response): boolean {
-  for (const mark of marks) {
-    const value = (response as unknown as Record<symbol, unknown>)[mark];
-    if (value !== null && value !== undefined) return true;
-  }
-  return false;
+function isMarked(response: Response): boolean {
+  const inside = response as unknown as Marked;
+  return (inside[FAST] ?? inside[LAZY] ?? inside[READY] ?? null) !== null;
 }
 
+/** What holds the body: the bytes or the text of it, or a stream. */
+const BODY = markOf(Response.prototype, "body");
+
 function isStream(response: Response): boolean {
-  if (marked && hasMark(response)) return false;
+  if (marked && isMarked(response)) return false;
+  const inner = (response as unknown as Marked)[BODY] as
+    | { streamOrStatic?: { body?: unknown } }
+    | null
+    | undefined;
+  // Asked for it, it would make a stream of what is none.
+  if (typeof inner?.streamOrStatic?.body === "string") return false;
+  if (inner?.streamOrStatic?.body instanceof Uint8Array) return false;
   return response.body !== null;
+}
+
+/** What a request is made of. */
+const INNER = markOf(new Request("http://localhost/"), "request");
+
+/** One field: asked of a request's own Headers, all of them would be made. */
+function fieldOf(request: Request, name: string): string | null {
+  const inside = request as unknown as Marked;
+  const inner = inside[INNER] as
+    | { header?: (name: string) => string | null }
+    | undefined;
+  return typeof inner?.header === "function"
+    ? inner.header(name)
+    : request.headers.get(name);
 }
 
 /** A response body that knows when the client is gone, and can be cut. */
@@ -294,10 +325,11 @@ class WatchedStream {
 }
 
 class DenoRequest extends NativeRequest {
-  readonly engine = "deno";
-  readonly native: NativeExchange;
   readonly context: DenoContext;
   readonly info: DenoInfo;
+  readonly #own: Request;
+  /** No body is to be sent. */
+  head = false;
   #controller: AbortController | undefined;
   #gone = false;
   #streaming = false;
@@ -311,16 +343,23 @@ class DenoRequest extends NativeRequest {
   ) {
     super(server, given);
     this.info = info;
-    this.native = { request };
+    this.#own = request;
     this.context = new DenoContext(this);
-    Object.setPrototypeOf(given, HonestRequest.prototype);
+  }
+
+  get engine(): "deno" {
+    return "deno";
+  }
+
+  get native(): NativeExchange {
+    return { request: this.#own };
   }
 
   /** Aborts when the client is gone; Deno's also does when all is well. */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
-      const native = signalOf.call(this.native.request);
+      const native = signalOf.call(this.#own);
       native.addEventListener("abort", () => {
         if (!this.over) this.leave();
       });
@@ -371,46 +410,43 @@ class DenoRequest extends NativeRequest {
   }
 }
 
-class DenoContext extends NativeContext {
-  readonly #exchange: DenoRequest;
+class DenoContext extends NativeContext<DenoRequest> {
   #remote: Address | undefined;
 
-  constructor(exchange: DenoRequest) {
-    super(exchange);
-    this.#exchange = exchange;
-  }
-
   get remoteAddress(): Address {
-    return this.#remote ??= addressOf(this.#exchange.info.remoteAddr);
+    return this.#remote ??= addressOf(this.exchange.info.remoteAddr);
   }
 
   get protocol(): "http/1.1" {
-    return oldProtocolOf(this.#exchange);
+    return oldProtocolOf(this.exchange);
   }
 
   get completed(): Promise<void> {
-    return this.#exchange.completed;
+    return this.exchange.completed;
   }
 
   get raw(): unknown {
-    return this.#exchange.info;
+    return this.exchange.info;
   }
 }
 
 const signalOf = Object.getOwnPropertyDescriptor(Request.prototype, "signal")!
   .get as (this: Request) => AbortSignal;
 
-/** Deno's request with a signal that only aborts when the client is gone. */
-class HonestRequest {
-  declare [exchangeKey]: DenoRequest;
+type Stamped = Request & { [exchangeKey]?: unknown };
 
-  get signal(): AbortSignal {
-    return this[exchangeKey].signal;
-  }
-}
-Object.setPrototypeOf(HonestRequest.prototype, Request.prototype);
-Object.defineProperty(HonestRequest.prototype, "constructor", {
-  value: Request,
+/**
+ * Deno's signals abort for every request that was answered, too. So requests
+ * of our servers, and no others, tell of one of their own. That is done for all
+ * at once: another prototype for each would cost as much as all the rest here.
+ */
+Object.defineProperty(Request.prototype, "signal", {
+  get(this: Stamped): AbortSignal {
+    const exchange = this[exchangeKey];
+    return exchange instanceof DenoRequest && exchange.request === this
+      ? exchange.signal
+      : signalOf.call(this);
+  },
+  enumerable: true,
   configurable: true,
-  writable: true,
 });

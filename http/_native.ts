@@ -45,51 +45,32 @@ export function refuseTls(
   }
 }
 
-/** A handler's promise that is not settled yet. */
-class Pending {
-  readonly server: NativeServer;
-  readonly exchange: NativeRequest;
-  readonly deadline: number;
-  #resolve!: (response: Response) => void;
-  readonly response: Promise<Response>;
+/** How much of what a handler is called with it can get at. */
+export type Reach = "nothing" | "request" | "everything";
 
-  constructor(
-    server: NativeServer,
-    exchange: NativeRequest,
-    given: PromiseLike<Response>,
-  ) {
-    this.server = server;
-    this.exchange = exchange;
-    const { handler } = server.config.timeouts;
-    this.deadline = handler === Infinity
-      ? Infinity
-      : performance.now() + handler;
-    this.response = new Promise((resolve) => {
-      this.#resolve = resolve;
-    });
-    server.pending.add(this);
-    given.then(
-      (response) => this.#end(server.finish(exchange, response)),
-      (error) => this.#end(server.fail(exchange, error)),
-    );
-  }
+/** A function with one plain parameter, or none. */
+const ARROW = /^(?:async\s*)?(?:\(\s*([\w$]*)\s*\)|([\w$]+))\s*=>/;
+const FUNCTION = /^(?:async\s+)?function\s*[\w$]*\s*\(\s*([\w$]*)\s*\)/;
 
-  #end(response: Response | Promise<Response>): void {
-    if (!this.server.pending.delete(this)) return;
-    this.exchange.over = true;
-    this.#resolve(response as Response);
+/**
+ * By how it is written. In doubt it is `"everything"`; were it wrong, nothing
+ * would break but `receivedAt`, which would be when it is first looked at.
+ */
+export function reachOf(handler: (...given: never[]) => unknown): Reach {
+  const source = Function.prototype.toString.call(handler);
+  const arrow = ARROW.exec(source);
+  const found = arrow ?? FUNCTION.exec(source);
+  if (found === null) return "everything";
+  if (arrow === null && /arguments|eval|\\u|\[native code\]/.test(source)) {
+    return "everything";
   }
-
-  /** Its time is over; what it still gives is for nobody. */
-  cut(): void {
-    this.#end(new Response(null, { status: 503 }));
-  }
+  return found[1] || found[2] ? "request" : "nothing";
 }
 
 /** What the native engines have in common. */
 export abstract class NativeServer implements HttpServer {
   readonly config: ServeConfig;
-  readonly pending: Set<Pending> = new Set();
+  readonly reach: Reach;
   abstract readonly runtime: "Deno" | "Bun";
   abstract readonly address: Address;
   abstract readonly raw: unknown;
@@ -97,11 +78,15 @@ export abstract class NativeServer implements HttpServer {
   /** Everything has ended. */
   protected drained = false;
   #timer: ReturnType<typeof setInterval> | undefined;
-  /** Handlers at work. */
+  /** Handlers at work, also those whose time is over. */
   #active = 0;
+  /** Those whose response is waited for, the oldest first. */
+  #first: NativeRequest | undefined;
+  #last: NativeRequest | undefined;
 
   constructor(config: ServeConfig) {
     this.config = config;
+    this.reach = reachOf(config.handler);
     let expired = false;
     this.lifetime = new Lifetime({
       signal: config.signal,
@@ -116,13 +101,13 @@ export abstract class NativeServer implements HttpServer {
       destroy: () => {
         expired = true;
         clearInterval(this.#timer);
-        for (const pending of [...this.pending]) pending.cut();
+        this.#cut(Infinity);
         this.destroyAll();
       },
       isOver: () => this.drained || expired,
     });
     if (config.timeouts.handler !== Infinity) {
-      this.#timer = setInterval(() => this.#look(), TICK);
+      this.#timer = setInterval(() => this.#cut(performance.now()), TICK);
     }
   }
 
@@ -133,10 +118,12 @@ export abstract class NativeServer implements HttpServer {
   abstract ref(): void;
   abstract unref(): void;
 
-  #look(): void {
-    const now = performance.now();
-    for (const pending of this.pending) {
-      if (now >= pending.deadline) pending.cut();
+  /** Answers for those whose deadline has come; what they give is for nobody. */
+  #cut(now: number): void {
+    for (;;) {
+      const exchange = this.#first;
+      if (exchange === undefined || exchange.deadline > now) return;
+      this.#settle(exchange, new Response(null, { status: 503 }));
     }
   }
 
@@ -145,25 +132,65 @@ export abstract class NativeServer implements HttpServer {
     exchange: NativeRequest,
     request: Request,
   ): Response | Promise<Response> {
-    if (this.#active >= this.config.limits.requests) {
-      return this.#overload(exchange);
-    }
-    let response: unknown;
+    const { handler, limits } = this.config;
+    if (this.#active >= limits.requests) return this.#overload(exchange);
+    let given: unknown;
     try {
-      response = this.config.handler(request, exchange.context);
+      given = handler(request, exchange.context);
     } catch (error) {
       return this.fail(exchange, error);
     }
-    if (isThenable(response)) {
-      exchange.pending = true;
-      const given = response as PromiseLike<Response>;
-      this.#active++;
-      const settled = () => void this.#active--;
-      given.then(settled, settled);
-      return new Pending(this, exchange, given).response;
+    if (isThenable(given)) {
+      return this.#wait(exchange, given as PromiseLike<Response>);
     }
     exchange.over = true;
-    return this.finish(exchange, response as Response);
+    return this.finish(exchange, given as Response);
+  }
+
+  #wait(
+    exchange: NativeRequest,
+    given: PromiseLike<Response>,
+  ): Promise<Response> {
+    const { handler } = this.config.timeouts;
+    if (handler !== Infinity) exchange.deadline = performance.now() + handler;
+    exchange.pending = true;
+    this.#active++;
+    const last = this.#last;
+    if (last === undefined) this.#first = exchange;
+    else last.next = exchange;
+    exchange.previous = last;
+    this.#last = exchange;
+    Promise.resolve(given).then(
+      (response) => {
+        this.#active--;
+        if (exchange.pending) {
+          this.#settle(exchange, this.finish(exchange, response));
+        } else discard(response);
+      },
+      (error) => {
+        this.#active--;
+        const response = this.fail(exchange, error);
+        if (exchange.pending) this.#settle(exchange, response);
+      },
+    );
+    return new Promise((resolve) => {
+      exchange.resolve = resolve;
+    });
+  }
+
+  #settle(
+    exchange: NativeRequest,
+    response: Response | Promise<Response>,
+  ): void {
+    const { previous, next } = exchange;
+    if (previous === undefined) this.#first = next;
+    else previous.next = next;
+    if (next === undefined) this.#last = previous;
+    else next.previous = previous;
+    exchange.previous = exchange.next = undefined;
+    exchange.pending = false;
+    exchange.over = true;
+    exchange.resolve!(response);
   }
 
   /** Too many handlers are at work already. */
@@ -280,17 +307,29 @@ export abstract class NativeServer implements HttpServer {
   }
 }
 
+/** Lets go of a response that comes too late. */
+function discard(response: unknown): void {
+  if (!isResponse(response) || response.body === null) return;
+  response.body.cancel().catch(() => {});
+}
+
 /** One request of a native engine. */
 export abstract class NativeRequest implements Exchange {
   abstract readonly engine: "deno" | "bun";
   abstract readonly context: ServerContext;
   abstract readonly native: NativeExchange;
-  readonly request: Request;
   readonly server: NativeServer;
+  readonly request: Request;
   /** The handler has given its response. */
   over = false;
-  /** It did so in a promise. */
+  /** It is at work, its response a promise. */
   pending = false;
+  /** While it is: its neighbours in age, when its time is over, who waits. */
+  previous: NativeRequest | undefined = undefined;
+  next: NativeRequest | undefined = undefined;
+  deadline = Infinity;
+  resolve: ((response: Response | Promise<Response>) => void) | undefined =
+    undefined;
 
   constructor(server: NativeServer, request: Request) {
     this.server = server;
@@ -318,18 +357,31 @@ export function oldProtocolOf({ request, server }: NativeRequest): "http/1.1" {
 }
 
 /** What a handler is told by a native engine; the rest it says it cannot. */
-export abstract class NativeContext implements ServerContext {
-  readonly receivedAt: number = performance.now();
-  readonly #exchange: NativeRequest;
+export abstract class NativeContext<E extends NativeRequest>
+  implements ServerContext {
+  readonly #exchange: E;
+  #receivedAt: number | undefined;
 
-  constructor(exchange: NativeRequest) {
+  constructor(exchange: E) {
     this.#exchange = exchange;
+    // Asking the time is not for nothing: only where somebody can see it.
+    this.#receivedAt = exchange.server.reach === "everything"
+      ? performance.now()
+      : undefined;
+  }
+
+  protected get exchange(): E {
+    return this.#exchange;
   }
 
   abstract readonly remoteAddress: Address;
   abstract readonly protocol: Protocol;
   abstract readonly raw: unknown;
   abstract readonly completed: Promise<void>;
+
+  get receivedAt(): number {
+    return this.#receivedAt ??= performance.now();
+  }
 
   get localAddress(): Address {
     return this.#exchange.server.address;

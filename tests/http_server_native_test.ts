@@ -2,9 +2,11 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "./assert.ts";
 import { bodyOf, exchange, get, statusOf, withServer } from "./_http_raw.ts";
-import { engines, runtime } from "./_support.ts";
+import { engines, runtime, within } from "./_support.ts";
+import { reachOf } from "../http/_native.ts";
+import { Client } from "../http/client.ts";
 import { serve } from "../http/serve.ts";
-import type { ServeOptions, ServerContext } from "../http/types.ts";
+import type { Handler, ServeOptions, ServerContext } from "../http/types.ts";
 
 const native = engines.includes("native");
 const NAMES_WIRE = 'engine: "wire"';
@@ -110,3 +112,145 @@ test("serve() with engine native says on Node that there is none", async () => {
     NAMES_WIRE,
   );
 });
+
+nativeTest("the native engine keeps limits.body on HTTP/2", async () => {
+  if (runtime !== "deno") return;
+  await withServer(
+    async (request) => new Response(`${(await request.text()).length}`),
+    { engine: "native", limits: { body: 10 } },
+    async ({ url }) => {
+      const client = new Client({ protocols: ["h2"] });
+      try {
+        const post = async (text: string) => {
+          const body = new Blob([text]).stream();
+          const response = await client.fetch(url, { method: "POST", body });
+          return [response.status, await response.text()];
+        };
+        const [status] = await post("hello world");
+        assert(status === 413 || status === 500, `${status}`);
+        assertEquals(await post("hello"), [200, "5"]);
+      } finally {
+        await client.close();
+      }
+    },
+  );
+});
+
+test("reachOf() tells what a handler can get at", () => {
+  const all = [
+    (_: unknown, context: unknown) => context,
+    (...given: unknown[]) => given,
+    (_: unknown, ...given: unknown[]) => given,
+    (request = 1) => request,
+    ({ url }: { url: string }) => url,
+    async (_: unknown, context: unknown) => await context,
+    function () {
+      return arguments;
+    },
+    function named(_: unknown, context: unknown) {
+      return context;
+    },
+    ((request: unknown) => request).bind(null),
+    { method: (_: unknown, context: unknown) => context }.method,
+    {
+      method(request: unknown) {
+        return request;
+      },
+    }.method,
+  ];
+  for (const handler of all) {
+    assertEquals(reachOf(handler), "everything", String(handler));
+  }
+  const one = [
+    (request: unknown) => request,
+    async (request: unknown) => await request,
+    function (request: unknown) {
+      return request;
+    },
+    async function named(request: unknown) {
+      return await request;
+    },
+  ];
+  for (const handler of one) {
+    assertEquals(reachOf(handler), "request", String(handler));
+  }
+  const none = [() => 1, async () => await 1, function named() {}];
+  for (const handler of none) {
+    assertEquals(reachOf(handler), "nothing", String(handler));
+  }
+});
+
+nativeTest("the native engine tells when a request came", async () => {
+  const times: number[][] = [];
+  const late = async (_: Request, context: ServerContext) => {
+    const start = performance.now();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    times.push([context.receivedAt, start, context.receivedAt]);
+    return new Response("fine");
+  };
+  const handlers: Handler[] = [
+    late,
+    (...given) => late(...given),
+    function () {
+      return late(...arguments as unknown as Parameters<typeof late>);
+    },
+  ];
+  for (const handler of handlers) {
+    await withServer(handler, { engine: "native" }, async (server) => {
+      assertEquals(bodyOf(await exchange(server, get())), "fine");
+    });
+  }
+  assertEquals(times.length, handlers.length);
+  for (const [first, start, second] of times) {
+    assert(first <= start, `${first} is after ${start}`);
+    assertEquals(second, first);
+  }
+});
+
+nativeTest("the native engine leaves the signals of others alone", async () => {
+  const controller = new AbortController();
+  const copies: Request[] = [];
+  await withServer(
+    (request) => {
+      copies.push(new Request(request, { signal: controller.signal }));
+      copies.push(new Request("http://localhost/"));
+      copies.push(request);
+      return new Response("fine");
+    },
+    { engine: "native" },
+    async (server) => {
+      assertEquals(bodyOf(await exchange(server, get())), "fine");
+    },
+  );
+  const [copy, other, own] = copies;
+  assertEquals(other.signal.aborted, false);
+  assertEquals(own.signal.aborted, false);
+  assertEquals(own.signal, own.signal);
+  assertEquals(copy.signal.aborted, false);
+  controller.abort();
+  assertEquals(copy.signal.aborted, true);
+  assertEquals(own.signal.aborted, false);
+});
+
+nativeTest(
+  "the native engine lets go of a response that comes too late",
+  async () => {
+    let answer!: (response: Response) => void;
+    let cancelled!: () => void;
+    const gone = new Promise<void>((resolve) => {
+      cancelled = resolve;
+    });
+    await withServer(
+      () =>
+        new Promise((resolve) => {
+          answer = resolve;
+        }),
+      { engine: "native", timeouts: { handler: 50 } },
+      async (server) => {
+        assertEquals(statusOf(await exchange(server, get())), 503);
+        answer(new Response(new ReadableStream({ cancel: cancelled })));
+        await within(gone);
+      },
+    );
+  },
+);
