@@ -19,13 +19,10 @@ export function takeRequest(exchange: WireExchange): void {
 
 /** Calls the handler and sends what it gives. */
 function callHandler(exchange: WireExchange): void {
-  const { server } = exchange.connection;
-  const { handler } = server.config;
+  const { handler } = exchange.connection.server.config;
   let response: unknown;
   try {
-    response = server.blind
-      ? (handler as () => unknown)()
-      : handler(exchange.request, exchange.context);
+    response = handler(exchange.request, exchange.context);
   } catch (error) {
     handlerFailed(exchange, error);
     exchange.settle();

@@ -7,7 +7,6 @@ import { turnAway } from "../tcp/_transport.ts";
 import type { Transport, TransportEvents } from "../tcp/_transport.ts";
 import type { ServerStats, TlsServerOptions } from "../tcp/types.ts";
 import { tapped } from "../tcp/_wiretap.ts";
-import { isBlind } from "./_blind_handler.ts";
 import type { H1Limits } from "./_h1_types.ts";
 import { useInside } from "./_response_parts.ts";
 import { Origins } from "./_request_url.ts";
@@ -58,8 +57,6 @@ function withAlpn(
 /** The server of the wire engine: our own codec over tcp. */
 export class WireServer implements HttpServer {
   readonly config: ServeConfig;
-  /** The handler cannot see what it is given: nothing is made for it. */
-  readonly blind: boolean;
   readonly #protocols: readonly Protocol[];
   readonly readerLimits: H1Limits;
   /** Time as of the last look at the deadlines: good enough for them. */
@@ -81,7 +78,6 @@ export class WireServer implements HttpServer {
 
   constructor(config: ServeConfig) {
     this.config = config;
-    this.blind = isBlind(config.handler);
     this.#protocols = config.protocols ??
       (config.tls === undefined ? ["http/1.1"] : ["h2", "http/1.1"]);
     const { header, target } = config.limits;
