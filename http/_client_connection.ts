@@ -89,7 +89,8 @@ export class H1Connection implements Carrier, PoolConnection {
       },
     }, LIMITS);
     transport.attach({
-      data: (chunk) => this.#onData(chunk),
+      borrows: true,
+      data: (chunk, lent) => this.#onData(chunk, lent),
       end: () => this.#onFin(),
       drain: () => {
         this.#blocked = false;
@@ -323,7 +324,7 @@ export class H1Connection implements Carrier, PoolConnection {
     call?.onFail(error);
   }
 
-  #onData(chunk: Uint8Array): void {
+  #onData(chunk: Uint8Array, lent?: boolean): void {
     if (this.#over) return;
     const call = this.#call;
     if (call === undefined) {
@@ -333,7 +334,7 @@ export class H1Connection implements Carrier, PoolConnection {
     }
     call.answered = true;
     try {
-      this.#reader.feed(chunk);
+      this.#reader.feed(chunk, lent);
     } catch (error) {
       this.fail(readError(error));
       return;

@@ -52,6 +52,8 @@ export abstract class H1Reader<Head> {
   #stopped = false;
   #running = false;
   #input: Uint8Array = EMPTY;
+  /** Whether that is not ours: what is kept of it is copied. */
+  #lent = false;
   #next = 0;
   #cut = false;
   #kept: Uint8Array[] = [];
@@ -91,13 +93,14 @@ export abstract class H1Reader<Head> {
   /**
    * Parses what it can; events are called from within. Throws an `H1Error`
    * on a violation: nothing after it counts. What comes while it is stopped
-   * is kept.
+   * is kept. A chunk that is `lent` is not touched after this returns.
    */
-  feed(chunk: Uint8Array): void {
+  feed(chunk: Uint8Array, lent = false): void {
     if (this.state === OVER || chunk.length === 0) return;
     if (this.#stopped || this.#running) {
-      this.#kept.push(chunk);
+      this.#kept.push(lent ? chunk.slice() : chunk);
     } else {
+      this.#lent = lent;
       this.#run(chunk);
       if (this.#kept.length > 0) this.#goOn();
     }
@@ -128,7 +131,7 @@ export abstract class H1Reader<Head> {
   rest(): Uint8Array {
     const kept = this.#kept;
     if (this.#running && this.#next < this.#input.length) {
-      kept.unshift(this.#input.subarray(this.#next));
+      kept.unshift(this.#piece(this.#input, this.#next, this.#input.length));
     }
     this.#kept = [];
     this.#carry = EMPTY;
@@ -250,7 +253,7 @@ export abstract class H1Reader<Head> {
         } else if (state === CLOSE) {
           const from = pos;
           pos = this.#next = chunk.length;
-          this.events.data(from === 0 ? chunk : chunk.subarray(from));
+          this.events.data(this.#piece(chunk, from, pos));
         } else {
           pos = this.#chunked(chunk, pos);
         }
@@ -265,8 +268,15 @@ export abstract class H1Reader<Head> {
       this.#input = EMPTY;
     }
     if (pos < chunk.length && this.state !== OVER) {
-      this.#kept.unshift(pos === 0 ? chunk : chunk.subarray(pos));
+      this.#kept.unshift(this.#piece(chunk, pos, chunk.length));
     }
+    this.#lent = false;
+  }
+
+  /** A part of the input, for whoever keeps it. */
+  #piece(chunk: Uint8Array, from: number, to: number): Uint8Array {
+    if (this.#lent) return chunk.slice(from, to);
+    return from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to);
   }
 
   /** Back to the start: the next message may come. */
@@ -494,18 +504,13 @@ export abstract class H1Reader<Head> {
 
   /** Content of known length: a body, or a chunk of one. */
   #counted(chunk: Uint8Array, pos: number): number {
-    const left = this.#left;
-    const size = chunk.length - pos;
-    const data = size > left
-      ? chunk.subarray(pos, pos + left)
-      : pos === 0
-      ? chunk
-      : chunk.subarray(pos);
-    this.#left = left - data.length;
+    const end = Math.min(chunk.length, pos + this.#left);
+    const data = this.#piece(chunk, pos, end);
+    this.#left -= data.length;
     if (this.#left === 0) this.state = this.state === LENGTH ? END : CHUNK_CR;
-    this.#next = pos + data.length;
+    this.#next = end;
     this.events.data(data);
-    return pos + data.length;
+    return end;
   }
 
   /** All of the chunked coding but the data (RFC 9112, 7.1). */

@@ -52,6 +52,7 @@ type Waiting =
 export class WireConnection implements Carrier, TransportEvents {
   readonly server: WireServer;
   readonly transport: Transport;
+  readonly borrows = true;
   readonly #reader: RequestReader;
   readonly #writer: BodyWriter;
   /** The request being answered. */
@@ -98,7 +99,7 @@ export class WireConnection implements Carrier, TransportEvents {
 
   // What the transport tells.
 
-  data(chunk: Uint8Array): void {
+  data(chunk: Uint8Array, lent = false): void {
     this.server.bytesRead += chunk.byteLength;
     if (this.#leaving) {
       this.#lingered += chunk.byteLength;
@@ -110,7 +111,7 @@ export class WireConnection implements Carrier, TransportEvents {
       if (this.#backlog > MAX_BACKLOG) this.#pause();
     }
     this.#writer.hold(); // All answers to what came at once leave at once.
-    this.#feed(chunk);
+    this.#feed(chunk, lent);
     this.#writer.release();
   }
 
@@ -206,9 +207,9 @@ export class WireConnection implements Carrier, TransportEvents {
 
   // Requests.
 
-  #feed(chunk: Uint8Array): void {
+  #feed(chunk: Uint8Array, lent: boolean): void {
     try {
-      this.#reader.feed(chunk);
+      this.#reader.feed(chunk, lent);
     } catch (error) {
       this.#refuse(error);
     }

@@ -39,14 +39,16 @@ export class TakenTransport implements Transport {
   static readonly #Watch = class implements TransportEvents {
     readonly #taken: TakenTransport;
     readonly #events: TransportEvents;
+    readonly borrows: boolean;
 
     constructor(taken: TakenTransport, events: TransportEvents) {
       this.#taken = taken;
       this.#events = events;
+      this.borrows = events.borrows === true;
     }
-    data(chunk: Uint8Array): void {
+    data(chunk: Uint8Array, lent?: boolean): void {
       this.#taken.#server.bytesRead += chunk.byteLength;
-      this.#events.data(chunk);
+      this.#events.data(chunk, lent);
     }
     end(): void {
       this.#taken.#ended = false;

@@ -31,19 +31,28 @@ export function refuseWait(
   return undefined;
 }
 
-/** One pending call. */
+/** What may end a wait before its time. */
+interface Limits {
+  /** The cheap kind of signal. */
+  stop?: Stop;
+  signal?: AbortSignal;
+  onAbort?: () => void;
+  clock?: Clock;
+  timer?: unknown;
+}
+
+/**
+ * One pending call. Most have no limits of their own, and it is on the way of
+ * every message that is waited for: hence few fields.
+ */
 export class Waiter<R, V> {
   readonly value: V;
   readonly promise: Promise<R>;
   #resolve!: (result: R) => void;
   #reject!: (error: unknown) => void;
-  #signal: AbortSignal | undefined;
-  #onAbort: (() => void) | undefined;
-  /** The cheap kind of signal, and the line to leave when it stops us. */
-  #stop: Stop | undefined;
+  #limits: Limits | undefined;
+  /** The line to leave when a `Stop` ends it. */
   #line: Waiters<R, V> | undefined;
-  #timer: unknown;
-  #clock: Clock | undefined;
   /** What it weighs, in whatever the line counts. */
   readonly weight: number;
   /** Whether it still stands in line. */
@@ -62,21 +71,22 @@ export class Waiter<R, V> {
 
   /** Arms the caller's own limits. */
   limit(
-    { signal, timeout, clock }: Wait,
+    { signal, timeout, clock = realClock }: Wait,
     what: string,
     giveUp: (waiter: this) => void,
   ): void {
+    const limits: Limits = this.#limits = {};
     if (signal !== undefined) {
-      this.#signal = signal;
-      this.#onAbort = () => {
+      limits.signal = signal;
+      limits.onAbort = () => {
         giveUp(this);
         this.reject(signal.reason);
       };
-      signal.addEventListener("abort", this.#onAbort, { once: true });
+      signal.addEventListener("abort", limits.onAbort, { once: true });
     }
     if (timeout !== undefined && timeout <= MAX_TIMEOUT) {
-      this.#clock = clock ?? realClock;
-      this.#timer = this.#clock.setTimeout(() => {
+      limits.clock = clock;
+      limits.timer = clock.setTimeout(() => {
         giveUp(this);
         this.reject(
           new TimeoutError(`Cannot ${what} within ${timeout} ms`, {
@@ -87,9 +97,9 @@ export class Waiter<R, V> {
     }
   }
 
-  /** The same for a signal of our own: nothing is made for one wait. */
+  /** The same for a signal of our own: next to nothing is made for one wait. */
   watch(stop: Stop, line: Waiters<R, V>): void {
-    this.#stop = stop;
+    this.#limits = { stop };
     this.#line = line;
     stop.watch(this);
   }
@@ -100,25 +110,20 @@ export class Waiter<R, V> {
   }
 
   resolve(result: R): void {
-    this.#disarm();
+    if (this.#limits !== undefined) this.#disarm(this.#limits);
     this.#resolve(result);
   }
 
   reject(error: unknown): void {
-    this.#disarm();
+    if (this.#limits !== undefined) this.#disarm(this.#limits);
     this.#reject(error);
   }
 
-  #disarm(): void {
-    if (this.#stop !== undefined) {
-      this.#stop.unwatch(this);
-      this.#stop = undefined;
-    }
-    if (this.#clock !== undefined) this.#clock.clearTimeout(this.#timer);
-    if (this.#onAbort !== undefined) {
-      this.#signal!.removeEventListener("abort", this.#onAbort);
-      this.#onAbort = undefined;
-    }
+  #disarm({ stop, signal, onAbort, clock, timer }: Limits): void {
+    this.#limits = undefined;
+    stop?.unwatch(this);
+    clock?.clearTimeout(timer);
+    if (onAbort !== undefined) signal!.removeEventListener("abort", onAbort);
   }
 }
 

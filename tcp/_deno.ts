@@ -69,6 +69,8 @@ export class DenoTransport implements Transport {
   readonly #queue = new Ring<Uint8Array>();
   #events: TransportEvents | undefined;
   #error: NetError | undefined;
+  /** What is being written. */
+  #current: Uint8Array | undefined;
   #pending = 0;
   #writing = false;
   #reading = false;
@@ -123,45 +125,48 @@ export class DenoTransport implements Transport {
         this.#checkOver();
         return;
       }
-      const chunk = this.#buffer.take(size);
       if (this.#paused) {
-        this.#held = chunk;
+        this.#held = this.#buffer.take(size);
         this.#reading = false;
         return;
       }
-      this.#events!.data(chunk);
+      const events = this.#events!;
+      if (events.borrows === true && this.#buffer.lends(size)) {
+        events.data(this.#buffer.lend(size), true);
+      } else events.data(this.#buffer.take(size));
       if (this.#over) return;
     }
   }
 
   write(bytes: Uint8Array): boolean {
-    if (this.#over || this.#ending) return true;
+    if (this.#over || this.#ending || bytes.byteLength === 0) return true;
     this.#queue.push(bytes);
     this.#pending += bytes.byteLength;
     if (!this.#writing) this.#pump();
     return false;
   }
 
-  async #pump(): Promise<void> {
+  /** Writes what is first in the queue, and so on with what comes then. */
+  #pump(): void {
+    const bytes = this.#current = this.#queue.shift()!;
     this.#writing = true;
-    for (let bytes = this.#queue.shift(); bytes; bytes = this.#queue.shift()) {
-      while (bytes.byteLength > 0) {
-        let size: number;
-        try {
-          size = await this.#conn.write(bytes);
-        } catch (error) {
-          this.#fail(error);
-          return;
-        }
-        if (this.#over) return;
-        this.#pending -= size;
-        bytes = bytes.subarray(size);
-      }
-    }
+    // An async function would be one more promise for each of them.
+    this.#conn.write(bytes).then(this.#onWritten, this.#onCut);
+  }
+
+  readonly #onWritten = (size: number): void => {
+    if (this.#over) return;
+    this.#pending -= size;
+    const bytes = this.#current!;
+    if (size < bytes.byteLength) this.#queue.unshift(bytes.subarray(size));
+    if (this.#queue.length > 0) return this.#pump();
+    this.#current = undefined;
     this.#writing = false;
     if (this.#ending) this.#sendEnd();
     this.#events?.drain();
-  }
+  };
+
+  readonly #onCut = (error: unknown): void => this.#fail(error);
 
   end(): void {
     if (this.#over || this.#ending) return;
@@ -179,7 +184,7 @@ export class DenoTransport implements Transport {
   destroy(): void {
     if (this.#over) return;
     this.#over = true;
-    this.#held = undefined;
+    this.#held = this.#current = undefined;
     this.#queue.clear();
     try {
       this.#conn.close();

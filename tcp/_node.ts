@@ -37,6 +37,12 @@ interface Name {
   port?: number;
 }
 
+/** Whether this is Node, and not another runtime's `node:net`. */
+const isNode = process.versions.bun === undefined &&
+  (process.versions as { deno?: string }).deno === undefined;
+/** Its callback tells when what was written before it is with the kernel. */
+const none = new Uint8Array(0);
+
 /** What libuv calls ENOTCONN. */
 const ENOTCONN = -107;
 
@@ -83,6 +89,8 @@ export class NodeTransport implements Transport {
   readonly localAddress: Address;
   readonly tls?: TlsInfo;
   readonly #socket: NetSocket;
+  /** Whether it is a socket of Node's own, without TLS. */
+  readonly #plain: boolean;
   #events: TransportEvents | undefined;
   #error: NetError | undefined;
   #over = false;
@@ -94,6 +102,7 @@ export class NodeTransport implements Transport {
   /** `at` is the path of a Unix socket, or what knows the addresses. */
   constructor(socket: net.Socket, at?: string | Transport) {
     this.#socket = socket;
+    this.#plain = isNode && socket.constructor === net.Socket;
     if (typeof at === "object") {
       this.remoteAddress = at.remoteAddress;
       this.localAddress = at.localAddress;
@@ -195,7 +204,11 @@ export class NodeTransport implements Transport {
     const socket = this.#socket;
     // Broken already: its close is on the way, and more would only fail, too.
     if (socket.destroyed || socket.errored != null) return false;
-    socket.write(bytes, this.#onWritten);
+    if (this.#plain && !this.#blocked) {
+      // A callback would cost a turn of the tick queue, for each.
+      socket.write(bytes);
+      if (socket.writableLength > 0) socket.write(none, this.#onWritten);
+    } else socket.write(bytes, this.#onWritten);
     // What the kernel took at once is gone from the stream by now.
     this.#blocked = this.unsent > 0;
     return !this.#blocked && socket.errored == null;

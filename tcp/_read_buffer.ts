@@ -21,6 +21,18 @@ export class ReadBuffer {
     return this.#buffer ??= new Uint8Array(this.#size);
   }
 
+  /** Whether so many bytes are copied: then they can be lent just as well. */
+  lends(size: number): boolean {
+    return size < this.#buffer!.byteLength >> 1;
+  }
+
+  /** A view of what was read into it, until the next read. */
+  lend(size: number): Uint8Array {
+    const chunk = this.#buffer!.subarray(0, size);
+    this.#settle(size);
+    return chunk;
+  }
+
   /** What was read into it: the caller's own from now on. */
   take(size: number): Uint8Array {
     const buffer = this.#buffer!;
@@ -30,18 +42,24 @@ export class ReadBuffer {
       this.#buffer = undefined;
       return buffer;
     }
-    if (size >= buffer.byteLength >> 1) {
+    if (!this.lends(size)) {
       this.#small = 0;
       this.#buffer = undefined;
       return buffer.subarray(0, size);
     }
     const chunk = buffer.slice(0, size);
-    if (size > buffer.byteLength >> 2 || this.#size === LEAST) this.#small = 0;
-    else if (++this.#small >= PATIENCE) {
+    this.#settle(size);
+    return chunk;
+  }
+
+  /** A small read: after many of them the buffer is too large. */
+  #settle(size: number): void {
+    if (this.#size === LEAST || size > this.#size >> 2) {
+      this.#small = 0;
+    } else if (++this.#small >= PATIENCE) {
       this.#small = 0;
       this.#size >>= 1;
       this.#buffer = undefined;
     }
-    return chunk;
   }
 }

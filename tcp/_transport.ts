@@ -20,8 +20,17 @@ export interface TlsInfo {
 
 /** What a transport reports to the one who attached to it. */
 export interface TransportEvents {
-  /** Bytes came. The chunk is the listener's from now on. */
-  data(chunk: Uint8Array): void;
+  /**
+   * Whether `data` takes chunks on loan, and copies what it keeps of them: a
+   * small one costs less so. Whoever stands between passes this on.
+   */
+  readonly borrows?: boolean;
+  /**
+   * Bytes came. The chunk is the listener's from now on; one that is `lent`
+   * only until this returns, after which it is overwritten. Even then it may
+   * be changed in place.
+   */
+  data(chunk: Uint8Array, lent?: boolean): void;
   /** The peer's FIN: no more data will come; writing may go on. */
   end(): void;
   /** Everything written is with the kernel, after a `write` gave `false`. */

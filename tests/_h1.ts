@@ -58,6 +58,8 @@ export interface ReadOptions {
   methods?: string[];
   /** Stops and goes on in every event. */
   halting?: boolean;
+  /** Every piece is lent, and overwritten when the reader is back. */
+  lent?: boolean;
 }
 
 /** Feeds an input to a reader and writes down what it tells. */
@@ -65,16 +67,18 @@ export function read(input: string | Uint8Array, options: ReadOptions = {}) {
   const bytes = typeof input === "string" ? latin1(input) : input;
   const methods = [...options.methods ?? []];
   const reading: Reading = { messages: [], informed: [], phase: "", rest: "" };
+  const bodies: Uint8Array[][] = [];
   const halt = () => {
     if (options.halting) reader.stop();
   };
   const events = {
     head(head: RequestHead | ResponseHead) {
       reading.messages.push({ head, body: "", ended: false });
+      bodies.push([]);
       halt();
     },
     data(chunk: Uint8Array) {
-      reading.messages[reading.messages.length - 1].body += unLatin1(chunk);
+      bodies[bodies.length - 1].push(chunk);
       halt();
     },
     end(trailers: string[] | undefined) {
@@ -108,7 +112,10 @@ export function read(input: string | Uint8Array, options: ReadOptions = {}) {
   };
   try {
     for (const piece of (options.cut ?? whole)(bytes)) {
-      reader.feed(piece);
+      if (options.lent) {
+        reader.feed(piece, true);
+        piece.fill(0x21);
+      } else reader.feed(piece);
       while (options.halting && reader.stopped && !tunnelled()) {
         reader.resume();
       }
@@ -120,6 +127,10 @@ export function read(input: string | Uint8Array, options: ReadOptions = {}) {
     if (!(error instanceof H1Error)) throw error;
     reading.error = error.code === "ERR_TRUNCATED" ? "cut" : error.status;
   }
+  // Not before: a reader must not tell parts of a chunk that it was lent.
+  reading.messages.forEach((message, i) => {
+    message.body = bodies[i].map(unLatin1).join("");
+  });
   return reading;
 }
 

@@ -87,6 +87,7 @@ describe("the readers", () => {
           limits,
           fin: true,
           halting: cut === 2,
+          lent: cut > 0,
           cut: pieces(next),
         });
         assertEquals(again, first, JSON.stringify([...input]));

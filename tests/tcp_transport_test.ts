@@ -29,6 +29,49 @@ for (const [name, open] of doors) {
         }
       });
 
+      test("tells who borrows what is lent, and gives the rest", async () => {
+        const kit = await rig(open);
+        try {
+          const { peer, transport } = await kit[side]();
+          let text = "";
+          const given: Uint8Array[] = [];
+          const seen = new Recorder();
+          transport.attach({
+            borrows: true,
+            data(chunk, lent) {
+              assertEquals(chunk.constructor, Uint8Array);
+              if (!lent) given.push(chunk);
+              text += new TextDecoder().decode(chunk);
+              // Even then it may be changed.
+              if (lent) chunk.fill(0);
+            },
+            end: () => seen.end(),
+            drain: () => seen.drain(),
+            close: (error) => seen.close(error),
+          });
+          let sent = "";
+          for (const part of ["a", "bc", "d".repeat(1500), "e".repeat(9000)]) {
+            sent += part;
+            peer.write(part);
+            await until(() => text === sent, "the text");
+          }
+          // What comes while it is paused, whoever listens then keeps.
+          transport.pause();
+          peer.write("held");
+          await settle();
+          transport.attach(seen);
+          transport.resume();
+          await until(() => seen.text === "held", "what was held");
+          peer.end("more");
+          await until(() => seen.ended, "the end");
+          assertEquals(seen.text, "heldmore");
+          const kept = given.map((chunk) => new TextDecoder().decode(chunk));
+          for (const part of kept) assert(sent.includes(part));
+        } finally {
+          await kit.close();
+        }
+      });
+
       test("writes on after the peer's FIN, then closes clean", async () => {
         const kit = await rig(open);
         try {

@@ -45,13 +45,21 @@ function readerOf(
   });
 }
 
-/** Feeds copies, since the reader unmasks in place. */
-function read(row: Row, bytes: Uint8Array, masked: boolean, cuts: number[]) {
+/** Feeds copies, since the reader unmasks in place; lent ones are spoilt. */
+function read(
+  row: Row,
+  bytes: Uint8Array,
+  masked: boolean,
+  cuts: number[],
+  lent = false,
+) {
   const told: string[] = [];
   const reader = readerOf(row, masked, told);
   let from = 0;
   for (const cut of [...cuts, bytes.length]) {
-    reader.push(bytes.slice(from, cut));
+    const piece = bytes.slice(from, cut);
+    reader.push(piece, lent);
+    if (lent) piece.fill(0x21);
     from = cut;
   }
   return told;
@@ -86,6 +94,11 @@ describe("FrameReader", () => {
           read(row, bytes, masked, all),
           row.expected,
           `${row.name}, byte by byte`,
+        );
+        assertEquals(
+          read(row, bytes, masked, [bytes.length >> 1], true),
+          row.expected,
+          `${row.name}, in two pieces that are lent`,
         );
       }
     });
@@ -129,6 +142,9 @@ describe("FrameReader", () => {
     reader.push(chunk);
     assert(got[0].buffer === chunk.buffer);
     assertEquals(got[1].buffer.byteLength, 50);
+    reader.push(chunk, true);
+    assert(got[2].buffer !== chunk.buffer);
+    assertEquals(got[2].byteLength, 5000);
   });
 
   test("reserves no memory for a length that is only declared", () => {

@@ -86,6 +86,8 @@ export class FrameReader {
   readonly #maxFragments: number;
   readonly #inflater: Inflater | undefined;
   #over = false;
+  /** Whether the chunk that is read will be overwritten. */
+  #lent = false;
 
   // The frame that is being read.
   #inPayload = false;
@@ -123,8 +125,12 @@ export class FrameReader {
     this.#pieces = undefined;
   }
 
-  /** Takes the next bytes; they are the reader's from now on. */
-  push(bytes: Uint8Array): void {
+  /**
+   * Takes the next bytes; they are the reader's from now on, or until this
+   * returns when they are `lent`.
+   */
+  push(bytes: Uint8Array, lent = false): void {
+    this.#lent = lent;
     let chunk = bytes;
     const end = chunk.byteLength;
     let at = 0;
@@ -367,7 +373,7 @@ export class FrameReader {
         return this.#notUtf8();
       }
     } else if (whole) {
-      data = end - start >= VIEW_FROM
+      data = end - start >= VIEW_FROM && !this.#lent
         ? chunk.subarray(start, end)
         : chunk.slice(start, end);
     } else {

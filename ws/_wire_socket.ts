@@ -255,8 +255,11 @@ export class WireSocket extends BaseSocket {
     fail(code: number, error: NetError): void {
       this.#socket.fail(code, error);
     }
-    data(chunk: Uint8Array): void {
-      this.#socket.#onData(chunk);
+    get borrows(): boolean {
+      return true;
+    }
+    data(chunk: Uint8Array, lent?: boolean): void {
+      this.#socket.#onData(chunk, lent);
     }
     end(): void {
       this.#socket.#onEnd();
@@ -275,12 +278,12 @@ export class WireSocket extends BaseSocket {
     this.deliver(data);
   }
 
-  #onData(chunk: Uint8Array): void {
+  #onData(chunk: Uint8Array, lent?: boolean): void {
     if (this.#watch !== undefined) this.#watch.heard = true;
     if (this.#reader.over) return;
     // What a listener answers to the messages of a chunk goes out together.
     this.#output.cork();
-    this.#reader.push(chunk);
+    this.#reader.push(chunk, lent);
     this.#output.uncork();
   }
 
