@@ -22,6 +22,11 @@ export function allocate(size: number): Uint8Array {
   return slab.subarray(used - size, used);
 }
 
+/** Takes back what was allocated last, and not used. */
+function giveBack(bytes: Uint8Array): void {
+  if (bytes.byteLength <= SLAB_LIMIT) used -= bytes.byteLength;
+}
+
 /**
  * Encodes the text of a head as Latin-1, with the body behind it, if any:
  * one buffer, one write.
@@ -36,25 +41,100 @@ export function encodeHead(text: string, body?: Uint8Array): Uint8Array {
   return bytes;
 }
 
+/** Texts up to this length are encoded faster here than by the runtime. */
+const SHORT = 32;
+
 /**
- * The same with a body that is text: encoded as UTF-8 right behind the head.
- * `size` is its length in UTF-8.
+ * A message in one buffer: the bytes that its head begins with, as `headStart`
+ * gives them, the length of the body, the lines after that with the empty one,
+ * in ASCII, and the body.
  */
-export function encodeTextMessage(
-  head: string,
-  body: string,
-  size: number,
+export function encodeMessage(
+  start: Uint8Array,
+  end: string,
+  body: string | Uint8Array | null,
 ): Uint8Array {
-  const length = head.length + size;
-  const bytes = allocate(length);
-  if (size === body.length) {
-    // All ASCII, and so is the head, nearly always: one call for both.
-    const { read, written } = encoder.encodeInto(head + body, bytes);
-    if (read === length && written === length) return bytes;
+  if (typeof body !== "string") {
+    const size = body === null ? 0 : body.byteLength;
+    const bytes = allocate(headLength(start, size, end) + size);
+    const at = writeHead(bytes, start, { size, end });
+    if (body !== null) bytes.set(body, at);
+    return bytes;
   }
-  encodeLatin1(head, bytes);
-  encoder.encodeInto(body, bytes.subarray(head.length));
+  // All ASCII, nearly always.
+  let size = body.length;
+  let bytes = allocate(headLength(start, size, end) + size);
+  let at = writeHead(bytes, start, { size, end });
+  if (writeAscii(bytes, at, body)) return bytes;
+  giveBack(bytes);
+  size = utf8Length(body);
+  bytes = allocate(headLength(start, size, end) + size);
+  at = writeHead(bytes, start, { size, end });
+  encoder.encodeInto(body, bytes.subarray(at));
   return bytes;
+}
+
+function headLength(start: Uint8Array, size: number, end: string): number {
+  let digits = 1;
+  for (let rest = size; rest >= 10; rest = Math.trunc(rest / 10)) digits++;
+  return start.byteLength + digits + 2 + end.length;
+}
+
+/** Gives where it ends, which is where `headLength` says. */
+function writeHead(
+  bytes: Uint8Array,
+  start: Uint8Array,
+  { size, end }: { size: number; end: string },
+): number {
+  bytes.set(start);
+  const length = headLength(start, size, end);
+  const lines = length - end.length;
+  let at = lines - 2;
+  let rest = size;
+  do {
+    const next = Math.trunc(rest / 10);
+    bytes[--at] = 0x30 + rest - next * 10;
+    rest = next;
+  } while (rest > 0);
+  bytes[lines - 2] = CR;
+  bytes[lines - 1] = LF;
+  for (let i = 0; i < end.length; i++) bytes[lines + i] = end.charCodeAt(i);
+  return length;
+}
+
+/** Writes a text that is to fill the rest; `false`: it is not all ASCII. */
+function writeAscii(bytes: Uint8Array, at: number, text: string): boolean {
+  const { length } = text;
+  if (length > SHORT) {
+    const { read, written } = encoder.encodeInto(text, bytes.subarray(at));
+    return read === length && written === length;
+  }
+  for (let i = 0; i < length; i++) {
+    const c = text.charCodeAt(i);
+    if (c >= 0x80) return false;
+    bytes[at + i] = c;
+  }
+  return true;
+}
+
+/** Length of the text in UTF-8. */
+export function utf8Length(text: string): number {
+  let length = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c < 0x80) continue;
+    if (c < 0x800) length++;
+    else if (c >= 0xd800 && c <= 0xdbff && isLow(text.charCodeAt(i + 1))) {
+      // Two code units, four bytes.
+      length += 2;
+      i++;
+    } else length += 2;
+  }
+  return length;
+}
+
+function isLow(code: number): boolean {
+  return code >= 0xdc00 && code <= 0xdfff;
 }
 
 function encodeLatin1(text: string, bytes: Uint8Array): void {
@@ -205,29 +285,31 @@ const REASONS: Readonly<Record<number, string>> = {
   511: "Network Authentication Required",
 };
 
-const OK = "HTTP/1.1 200 OK\r\n";
+const statusLines: string[] = [];
 
 /** The first line of a response, with its CR LF. */
 export function statusLine(status: number, reason = ""): string {
   if (reason === "") {
-    return status === 200
-      ? OK
-      : `HTTP/1.1 ${status} ${REASONS[status] ?? ""}\r\n`;
+    return statusLines[status] ??= `HTTP/1.1 ${status} ${
+      REASONS[status] ?? ""
+    }\r\n`;
   }
   checkValue("status line", reason);
   return `HTTP/1.1 ${status} ${reason}\r\n`;
 }
 
-let dateSecond = -1;
+let dateFrom = 0;
+let dateUntil = 0;
 let dateNow = "";
 let dateNowLine = "";
 
 /** `date: …` with its CR LF, made once a second (RFC 9110, 6.6.1). */
 export function dateLine(): string {
-  const second = Math.floor(Date.now() / 1000);
-  if (second !== dateSecond) {
-    dateSecond = second;
-    dateNow = new Date(second * 1000).toUTCString();
+  const now = Date.now();
+  if (now >= dateUntil || now < dateFrom) {
+    dateFrom = now - now % 1000;
+    dateUntil = dateFrom + 1000;
+    dateNow = new Date(dateFrom).toUTCString();
     dateNowLine = `date: ${dateNow}\r\n`;
   }
   return dateNowLine;
@@ -237,4 +319,50 @@ export function dateLine(): string {
 export function dateText(): string {
   dateLine();
   return dateNow;
+}
+
+const LENGTH = "content-length: ";
+/** Heads that are kept as bytes, each where the length of its fields says. */
+const HEADS = 16;
+/** What is longer is not kept. */
+const HEAD_LIMIT = 1024;
+
+interface HeadStart {
+  first: string;
+  lines: string;
+  date: string;
+  buffer: Uint8Array;
+  bytes: Uint8Array;
+}
+
+const heads: (HeadStart | undefined)[] = new Array(HEADS).fill(undefined);
+
+/**
+ * The head of a response up to the number of its `content-length`, as bytes:
+ * the same ones while the date is. `undefined` when it is not short. Good
+ * until the next call.
+ */
+export function headStart(
+  first: string,
+  lines: string,
+  date: string,
+): Uint8Array | undefined {
+  const slot = lines.length % HEADS;
+  let head = heads[slot];
+  if (
+    head !== undefined && head.date === date && head.first === first &&
+    head.lines === lines
+  ) return head.bytes;
+  const text = first + lines + date + LENGTH;
+  if (text.length > HEAD_LIMIT) return undefined;
+  if (head === undefined) {
+    const buffer = new Uint8Array(HEAD_LIMIT);
+    head = heads[slot] = { first, lines, date, buffer, bytes: buffer };
+  }
+  head.first = first;
+  head.lines = lines;
+  head.date = date;
+  head.bytes = head.buffer.subarray(0, text.length);
+  encodeLatin1(text, head.bytes);
+  return head.bytes;
 }

@@ -1,11 +1,11 @@
-import { dateText } from "./_h1_writer.ts";
+import { dateText, utf8Length } from "./_h1_writer.ts";
 import type { Fields } from "./_h1_types.ts";
 import { OF_CONNECTION } from "./_h2_fields.ts";
 import type { H2ServerStream } from "./_h2_server_stream.ts";
 import type { Outgoing } from "./_response_parts.ts";
 import type { ResponseOutput } from "./_wire_carrier.ts";
 import type { WireExchange } from "./_wire_exchange.ts";
-import { isBodiless, isLength, utf8Length } from "./_wire_response.ts";
+import { isBodiless, isLength } from "./_wire_response.ts";
 
 const encoder = new TextEncoder();
 

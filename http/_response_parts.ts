@@ -66,33 +66,88 @@ function begin(status: number, reason: string): void {
   outgoing.upgrade = false;
 }
 
+/** What a field means to whoever sends the response. */
+type Role =
+  | "length"
+  | "connection"
+  | "framing"
+  | "date"
+  | "type"
+  | "upgrade"
+  | "other";
+
+const ROLES: ReadonlyMap<string, Role> = new Map<string, Role>([
+  ["content-length", "length"],
+  ["connection", "connection"],
+  ["transfer-encoding", "framing"],
+  ["keep-alive", "framing"],
+  ["proxy-connection", "framing"],
+  ["date", "date"],
+  ["content-type", "type"],
+  ["upgrade", "upgrade"],
+]);
+
+/** A field as it was sent before: most often it is the same again. */
+interface KnownField {
+  /** In lower case, and found valid. */
+  readonly name: string;
+  readonly role: Role;
+  /** Found valid, too, with its line. */
+  value: string;
+  line: string;
+}
+
+/** By their names as they were given; bounded. */
+const known = new Map<string, KnownField>();
+const MAX_KNOWN = 256;
+/** Longer values are not kept. */
+const MAX_VALUE = 256;
+
+function learn(given: string): KnownField {
+  const name = given.toLowerCase();
+  const role = ROLES.get(name) ?? "other";
+  checkName(name);
+  const field = { name, role, value: "", line: `${name}: \r\n` };
+  if (known.size >= MAX_KNOWN) known.clear();
+  known.set(given, field);
+  return field;
+}
+
 /** Takes one field in; what frames the message is ours to say. */
 function takeField(value: string, given: string): void {
-  const name = given.toLowerCase();
-  switch (name) {
-    case "content-length":
+  const field = known.get(given) ?? learn(given);
+  switch (field.role) {
+    case "other":
+      break;
+    case "type":
+      outgoing.typed = true;
+      break;
+    case "date":
+      outgoing.dated = true;
+      break;
+    case "upgrade":
+      outgoing.upgrade = true;
+      break;
+    case "length":
       outgoing.length = value;
       return;
     case "connection":
       if (/(^|[\s,])close($|[\s,])/i.test(value)) outgoing.close = true;
       return;
-    case "transfer-encoding":
-    case "keep-alive":
-    case "proxy-connection":
+    default:
       return;
-    case "date":
-      outgoing.dated = true;
-      break;
-    case "content-type":
-      outgoing.typed = true;
-      break;
-    case "upgrade":
-      outgoing.upgrade = true;
   }
-  checkName(name);
-  checkValue(name, value);
+  const { name } = field;
+  if (field.value !== value) {
+    checkValue(name, value);
+    const line = `${name}: ${value}\r\n`;
+    if (value.length <= MAX_VALUE) {
+      field.value = value;
+      field.line = line;
+    }
+    if (!listing) outgoing.lines += line;
+  } else if (!listing) outgoing.lines += field.line;
   if (listing) outgoing.fields.push(name, value);
-  else outgoing.lines += `${name}: ${value}\r\n`;
 }
 
 /** Adds a field that the handler did not write. */
@@ -217,7 +272,9 @@ function findInside(): TakeInside {
       return response;
     },
   ];
-  for (const way of [symbolsWithStatic, symbolsWithSource]) {
+  for (
+    const way of [symbolsWithText, symbolsWithStatic, symbolsWithSource]
+  ) {
     try {
       const take = way();
       const same = samples.every((sample) => {
@@ -263,6 +320,31 @@ function symbolOf(object: object, description: string): symbol {
 }
 
 type Inside = Record<symbol, unknown>;
+
+/**
+ * Deno, whose responses of nothing but a text are not even `InnerResponse`s
+ * yet. All others are taken as those are.
+ */
+function symbolsWithText(): TakeInside {
+  const sample = new Native("");
+  const textKey = symbolOf(sample, "lazy static body");
+  const typeKey = symbolOf(sample, "lazy static content type");
+  const usedKey = symbolOf(sample, "serve fast consumed");
+  const take = symbolsWithStatic();
+  (sample as unknown as Inside)[usedKey] = true;
+  if (!sample.bodyUsed) throw new TypeError("It does not tell when it is used");
+  return (response) => {
+    const inside = response as unknown as Inside;
+    const text = inside[textKey];
+    if (typeof text !== "string") return take(response);
+    if (inside[usedKey] !== false) throw new TypeError(UNUSABLE);
+    inside[usedKey] = true;
+    outgoing.body = text;
+    const type = inside[typeKey];
+    takeField(typeof type === "string" ? type : TEXT_TYPE, "content-type");
+    return true;
+  };
+}
 
 /** Deno: `InnerResponse`, whose body holds what it was made of. */
 function symbolsWithStatic(): TakeInside {

@@ -1,11 +1,13 @@
 import {
   dateLine,
   encodeHead,
-  encodeTextMessage,
+  encodeMessage,
   encodeTrailers,
   fieldLine,
+  headStart,
   LAST_CHUNK,
   statusLine,
+  utf8Length,
 } from "./_h1_writer.ts";
 import type { Outgoing } from "./_response_parts.ts";
 import type { OutgoingTrailers } from "./_trailers.ts";
@@ -15,8 +17,8 @@ import type { WireExchange } from "./_wire_exchange.ts";
 
 const encoder = new TextEncoder();
 
-/** Strings up to this length are measured first and encoded in place. */
-const SHORT_TEXT = 4096;
+/** Bodies up to this length leave in one buffer with their head. */
+const SHORT_BODY = 4096;
 const CHUNKED = "transfer-encoding: chunked\r\n";
 
 /** How a connection of HTTP/1.1 has its responses written. */
@@ -78,20 +80,23 @@ function headText(
   outgoing: Outgoing,
   framing: string,
 ): string {
+  const connection = connectionLine(exchange, outgoing);
+  const date = outgoing.dated ? "" : dateLine();
+  return `${
+    statusLine(outgoing.status, outgoing.reason)
+  }${outgoing.lines}${date}${framing}${connection}\r\n`;
+}
+
+/** What the head says of the connection, mostly nothing. */
+function connectionLine(exchange: WireExchange, outgoing: Outgoing): string {
   const persists = connectionOf(exchange).decidePersistence(exchange, outgoing);
-  let text = statusLine(outgoing.status, outgoing.reason) + outgoing.lines;
-  if (!outgoing.dated) text += dateLine();
-  text += framing;
   if (!persists) {
-    text += outgoing.upgrade
+    return outgoing.upgrade
       ? "connection: close, upgrade\r\n"
       : "connection: close\r\n";
-  } else if (outgoing.upgrade) {
-    text += "connection: upgrade\r\n";
-  } else if (exchange.head.minor === 0) {
-    text += "connection: keep-alive\r\n";
   }
-  return text + "\r\n";
+  if (outgoing.upgrade) return "connection: upgrade\r\n";
+  return exchange.head.minor === 0 ? "connection: keep-alive\r\n" : "";
 }
 
 /** The head that hands the connection over; nothing frames what follows. */
@@ -122,26 +127,6 @@ export function isBodiless(exchange: WireExchange, status: number): boolean {
     exchange.method === "HEAD";
 }
 
-/** Length of the text in UTF-8. */
-export function utf8Length(text: string): number {
-  let length = text.length;
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i);
-    if (c < 0x80) continue;
-    if (c < 0x800) length++;
-    else if (c >= 0xd800 && c <= 0xdbff && isLow(text.charCodeAt(i + 1))) {
-      // Two code units, four bytes.
-      length += 2;
-      i++;
-    } else length += 2;
-  }
-  return length;
-}
-
-function isLow(code: number): boolean {
-  return code >= 0xdc00 && code <= 0xdfff;
-}
-
 /** A response whose body is known, in as few pieces as it takes. */
 function writeWhole(
   exchange: WireExchange,
@@ -166,21 +151,23 @@ function writeWhole(
     connection.give(encodeHead(headText(exchange, outgoing, framing)));
     return;
   }
-  if (typeof body === "string") {
-    if (body.length <= SHORT_TEXT) {
-      const size = utf8Length(body);
-      const head = headText(exchange, outgoing, lengthLine(size));
-      connection.give(encodeTextMessage(head, body, size));
-      return;
-    }
+  if (typeof body === "string" && body.length > SHORT_BODY) {
     body = encoder.encode(body);
   }
-  const size = body === null ? 0 : body.byteLength;
-  const head = headText(exchange, outgoing, lengthLine(size));
-  if (body === null || size > SHORT_TEXT) {
-    connection.give(encodeHead(head));
-    if (body !== null) connection.write(body);
-  } else {
-    connection.give(encodeHead(head, body));
+  if (body === null || body.length <= SHORT_BODY) {
+    const end = connectionLine(exchange, outgoing) + "\r\n";
+    const start = headStart(
+      statusLine(status, outgoing.reason),
+      outgoing.lines,
+      outgoing.dated ? "" : dateLine(),
+    );
+    if (start !== undefined) {
+      connection.give(encodeMessage(start, end, body));
+      return;
+    }
+    if (typeof body === "string") body = encoder.encode(body);
   }
+  const size = body === null ? 0 : (body as Uint8Array).byteLength;
+  connection.give(encodeHead(headText(exchange, outgoing, lengthLine(size))));
+  if (body !== null) connection.write(body as Uint8Array);
 }

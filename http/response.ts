@@ -51,6 +51,10 @@ function plainFields(init: HeadersInit | undefined): string[] | undefined {
   return fields;
 }
 
+/** The fields of a body of text without any of its own. */
+const TEXT_FIELDS: readonly string[] = ["content-type", TEXT_TYPE];
+const JSON_FIELDS: readonly string[] = ["content-type", "application/json"];
+
 const state: unique symbol = Symbol("sluice.response");
 
 interface State {
@@ -93,6 +97,9 @@ class LightResponse {
     const text = JSON.stringify(data);
     // The native class has the right error for what JSON cannot say.
     if (text === undefined) return Native.json(data, init);
+    if (init === undefined) {
+      return lightOf({ status: 200, fields: JSON_FIELDS, body: text }, "");
+    }
     if (init?.headers === undefined) {
       const headers = { "content-type": "application/json" };
       return new Light(text, { ...init, headers });
@@ -207,7 +214,7 @@ function lighten(
   if (init === undefined) {
     return {
       status: 200,
-      fields: typeof plain === "string" ? ["content-type", TEXT_TYPE] : [],
+      fields: typeof plain === "string" ? TEXT_FIELDS : [],
       body: plain,
     };
   }

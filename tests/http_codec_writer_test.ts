@@ -8,9 +8,10 @@ import {
   dateLine,
   encodeChunk,
   encodeHead,
-  encodeTextMessage,
+  encodeMessage,
   encodeTrailers,
   fieldLine,
+  headStart,
   LAST_CHUNK,
   statusLine,
 } from "../http/_h1_writer.ts";
@@ -25,11 +26,68 @@ describe("writer", () => {
     );
   });
 
-  test("encodeTextMessage() writes Latin-1 and then UTF-8", () => {
+  const start = (lines = "a: b\r\n", date = "date: now\r\n") =>
+    headStart("HTTP/1.1 200 OK\r\n", lines, date)!;
+  const utf8 = (text: string) => unLatin1(new TextEncoder().encode(text));
+
+  test("encodeMessage() writes head, length and body, whatever the length", () => {
+    const head = "HTTP/1.1 200 OK\r\na: b\r\ndate: now\r\ncontent-length: ";
+    for (const size of [0, 1, 9, 10, 32, 33, 99, 100, 1000, 4096]) {
+      for (const unit of ["x", "\x7f", "\xe9", "€"]) {
+        const body = unit.repeat(size);
+        const bytes = new TextEncoder().encode(body);
+        const expected = `${head}${bytes.length}\r\nc: d\r\n\r\n${utf8(body)}`;
+        const end = "c: d\r\n\r\n";
+        assertEquals(unLatin1(encodeMessage(start(), end, body)), expected);
+        assertEquals(unLatin1(encodeMessage(start(), end, bytes)), expected);
+      }
+    }
+    for (const body of ["a\u{1f600}b", "\ud800", "x".repeat(40) + "\udc00"]) {
+      const size = new TextEncoder().encode(body).length;
+      assertEquals(
+        unLatin1(encodeMessage(start(), "\r\n", body)),
+        `${head}${size}\r\n\r\n${utf8(body)}`,
+      );
+    }
     assertEquals(
-      unLatin1(encodeTextMessage("\xe9", "\xe9", 2)),
-      "\xe9\xc3\xa9",
+      unLatin1(encodeMessage(start(), "\r\n", null)),
+      `${head}0\r\n\r\n`,
     );
+  });
+
+  test("encodeMessage() gives no bytes twice, also when it had to begin anew", () => {
+    const bodies = Array.from(
+      { length: 600 },
+      (_, i) => i % 2 === 0 ? `${i}` : `é${i}`.repeat(1 + i % 30),
+    );
+    const messages = bodies.map((body) => encodeMessage(start(), "\r\n", body));
+    messages.forEach((message, i) => {
+      assertEquals(unLatin1(message).endsWith(utf8(bodies[i])), true);
+    });
+  });
+
+  test("headStart() keeps no head for another, nor one that is long", () => {
+    const text = (lines: string, date?: string) =>
+      unLatin1(start(lines, date)).slice(17);
+    for (let i = 0; i < 40; i++) {
+      const value = "v".repeat(i % 20);
+      assertEquals(
+        text(`a: ${value}\r\n`),
+        `a: ${value}\r\ndate: now\r\ncontent-length: `,
+      );
+      assertEquals(
+        text(`a: ${value}\r\n`, "date: 2\r\n"),
+        `a: ${value}\r\ndate: 2\r\ncontent-length: `,
+      );
+    }
+    assertEquals(text("a: 1\r\n", ""), "a: 1\r\ncontent-length: ");
+    assertEquals(text("a: 2\r\n", ""), "a: 2\r\ncontent-length: ");
+    assertEquals(text("a: \xe9\r\n", ""), "a: \xe9\r\ncontent-length: ");
+    assertEquals(
+      unLatin1(headStart("HTTP/1.1 404 Not Found\r\n", "a: 2\r\n", "")!),
+      "HTTP/1.1 404 Not Found\r\na: 2\r\ncontent-length: ",
+    );
+    assertEquals(headStart("", `a: ${"x".repeat(2000)}\r\n`, ""), undefined);
   });
 
   test("allocate() never gives the same bytes twice", () => {
