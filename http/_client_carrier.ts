@@ -20,6 +20,8 @@ export interface Plan {
   readonly body: RequestBody | undefined;
   /** Request line and fields, but for framing and the empty line. */
   readonly head: string;
+  /** All that goes out, encoded: of a request without a body made often. */
+  wire?: Uint8Array;
   /** Whether the connection is not to be used again. */
   readonly close: boolean;
   /** Milliseconds that the body waits for a 100; `undefined`: it does not. */

@@ -156,7 +156,7 @@ export class H1Connection implements Carrier, PoolConnection {
       const none = method === "POST" || method === "PUT" || method === "PATCH"
         ? "content-length: 0\r\n\r\n"
         : "\r\n";
-      this.#write(encodeHead(plan.head + none));
+      this.#write(plan.wire ?? encodeHead(plan.head + none));
       call.onSent();
       return;
     }

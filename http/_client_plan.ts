@@ -261,6 +261,7 @@ export function followRedirect(
         (plan.close ? "connection: close\r\n" : ""),
       route,
     ),
+    wire: undefined,
     route,
   };
 }

@@ -47,6 +47,7 @@ import { addQuery, resolveTarget, targetOf } from "./_client_url.ts";
 import type { Target } from "./_client_url.ts";
 import { StatusError } from "./errors.ts";
 import type { Fields } from "./_h1_types.ts";
+import { encodeHead } from "./_h1_writer.ts";
 
 export type { ClientBody } from "./_client_body.ts";
 export type {
@@ -72,6 +73,8 @@ export type { ClientTransport, TransportInit } from "./_client_transport.ts";
 export type { QueryInit, QueryStyle } from "./_client_url.ts";
 
 const CLOSE_TIMEOUT = 15_000;
+/** URLs whose requests are kept as they go out. */
+const MAX_PLANS = 256;
 /** Longest delay a timer takes; past it runtimes fire at once. */
 const MAX_DELAY = 2 ** 31 - 1;
 
@@ -109,6 +112,7 @@ export class Client implements AsyncDisposable {
   /** Whether there are no connections, and no proxies on the way. */
   readonly #direct: boolean;
   readonly #routes = new Map<string, Route>();
+  readonly #plans = new Map<Target, Plan>();
 
   /** Nothing is opened before the first request. */
   constructor(options: ClientOptions = {}) {
@@ -148,7 +152,7 @@ export class Client implements AsyncDisposable {
       try {
         const promise = { resolve, reject };
         if (this.#fast && init === undefined && typeof input === "string") {
-          this.#begin("GET", targetOf(input), promise);
+          this.#begin(targetOf(input), promise);
         } else {
           this.#start(this.#draft(input, init), init, promise);
         }
@@ -226,8 +230,29 @@ export class Client implements AsyncDisposable {
     return this.close();
   }
 
-  /** A request with nothing said about it: no time is lost on options. */
-  #begin(method: string, target: Target, promise: Settle): void {
+  /** A GET with nothing said about it: no time is lost on options. */
+  #begin(target: Target, promise: Settle): void {
+    const plan = this.#planOf(target);
+    new Call({
+      source: this.#source,
+      plan,
+      settled: this.#settled,
+      signal: undefined,
+      follow: followRedirect,
+      given: undefined,
+      promise,
+      onOver: undefined,
+    }).begin();
+  }
+
+  /** The same URL is asked for often: all that goes out is then at hand. */
+  #planOf(target: Target): Plan {
+    const known = this.#plans.get(target);
+    if (known !== undefined) {
+      known.wire ??= encodeHead(`${known.head}\r\n`).slice();
+      return known;
+    }
+    const method = "GET";
     const route = this.#route(target);
     const fields = route.proxy === undefined
       ? this.#usualText
@@ -240,20 +265,14 @@ export class Client implements AsyncDisposable {
       host: target.host,
       body: undefined,
       head: headText(method, target, target.host, fields, route),
+      wire: undefined,
       close: false,
       expect: undefined,
       route,
     };
-    new Call({
-      source: this.#source,
-      plan,
-      settled: this.#settled,
-      signal: undefined,
-      follow: followRedirect,
-      given: undefined,
-      promise,
-      onOver: undefined,
-    }).begin();
+    if (this.#plans.size >= MAX_PLANS) this.#plans.clear();
+    this.#plans.set(target, plan);
+    return plan;
   }
 
   #route(target: Target): Route {

@@ -293,4 +293,41 @@ describe("redirects", () => {
         assertEquals(error.phase, "total");
       },
     ));
+
+  test("is followed by the next request alike when a URL is asked for often", async () => {
+    const heads: string[] = [];
+    const there = scripted(({ socket, head }) => {
+      heads.push(head);
+      const path = head.split(" ", 2)[1];
+      socket.write(
+        path === "/a"
+          ? answer("", "Location: /b?c\r\n", "302 Found")
+          : answer(`at ${path}`),
+      );
+    });
+    await withClient(there, async (client, { url }) => {
+      const urls = [`${url}a`, `${url}a`, `${url}b?c`, `${url}d`];
+      for (let n = 0; n < 4; n++) {
+        for (const one of urls) {
+          const text = await client.get(one).text();
+          assertEquals(text, one.endsWith("d") ? "at /d" : "at /b?c");
+        }
+        // What is said for one request is for that alone.
+        const { length } = heads;
+        await client.get(`${url}d`, { headers: { "x-a": "b" } }).text();
+        assert(heads[length].includes("x-a: b\r\n"));
+        await client.post(`${url}d`).text();
+        assert(heads[length + 1].startsWith("POST /d "));
+        heads.length = length;
+      }
+      const first = heads.slice(0, 6);
+      const paths = first.map((head) => head.split(" ", 2)[1]);
+      assertEquals(paths, ["/a", "/b?c", "/a", "/b?c", "/b?c", "/d"]);
+      assertEquals(first[1], first[0].replace("/a ", "/b?c "));
+      assertEquals(first[5], first[0].replace("/a ", "/d "));
+      for (let n = 0; n < 4; n++) {
+        assertEquals(heads.slice(6 * n, 6 * n + 6), first);
+      }
+    }, { headers: { "x-latin": "Gr\u00fc\u00dfe" } });
+  });
 });
