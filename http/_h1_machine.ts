@@ -82,6 +82,11 @@ export abstract class H1Reader<Head> {
     return this.#stopped;
   }
 
+  /** Whether it keeps bytes to be read later. */
+  get keeps(): boolean {
+    return this.#kept.length > 0;
+  }
+
   /** Where it is: between messages, in a head, a body, its trailers. */
   get phase(): H1Phase {
     if (this.#trailing) return "trailer";

@@ -142,12 +142,12 @@ class LightRequest {
 
   blob(): Promise<Blob> {
     return this[realKey]?.blob() ??
-      collectLight(this, (bytes) => responseOf(this.headers, bytes).blob());
+      collectLight(this, blobOf);
   }
 
   formData(): Promise<FormData> {
     return this[realKey]?.formData() ??
-      collectLight(this, (bytes) => responseOf(this.headers, bytes).formData());
+      collectLight(this, formOf);
   }
 
   get [Symbol.toStringTag](): string {
@@ -161,6 +161,14 @@ function responseOf(headers: Headers, bytes: Uint8Array): Response {
   return new NativeResponse(bytes as Uint8Array<ArrayBuffer>, {
     headers: type === null ? {} : { "content-type": type },
   });
+}
+
+function blobOf(bytes: Uint8Array, headers: Headers): Promise<Blob> {
+  return responseOf(headers, bytes).blob();
+}
+
+function formOf(bytes: Uint8Array, headers: Headers): Promise<FormData> {
+  return responseOf(headers, bytes).formData();
 }
 
 function decodeText(bytes: Uint8Array): string {
@@ -184,10 +192,20 @@ function bufferOf(bytes: Uint8Array): ArrayBuffer {
 
 const EMPTY = new Uint8Array(0);
 
+type Convert<T> = (bytes: Uint8Array, headers: Headers) => T | Promise<T>;
+
+/** Those that leave nothing of the bytes in use, unless they give them on. */
+const copying = new Set<unknown>([
+  decodeText,
+  decodeJson,
+  ownedBytes,
+  bufferOf,
+]);
+
 /** Collects the body past its stream, if somebody has asked for that. */
 function collectLight<T>(
   request: LightRequest,
-  convert: (bytes: Uint8Array) => T | Promise<T>,
+  convert: Convert<T>,
 ): Promise<T> {
   const { body } = request[exchangeKey];
   if (body?.streamed && (body.disturbed || !body.lock())) {
@@ -199,16 +217,20 @@ function collectLight<T>(
 }
 
 async function collect<T>(
-  request: { [exchangeKey]: RequestSource },
-  convert: (bytes: Uint8Array) => T | Promise<T>,
+  request: { readonly headers: Headers; [exchangeKey]: RequestSource },
+  convert: Convert<T>,
 ): Promise<T> {
   const { body } = request[exchangeKey];
-  if (body === undefined) return convert(EMPTY);
+  if (body === undefined) return convert(EMPTY, request.headers);
   if (body.used) {
     throw new TypeError("Cannot read the body: it was read before");
   }
-  const bytes = body.collect();
-  return convert(bytes instanceof Promise ? await bytes : bytes);
+  const collected = body.collect();
+  const bytes = collected instanceof Promise ? await collected : collected;
+  if (!copying.has(convert)) return convert(bytes, request.headers);
+  const result = (convert as (bytes: Uint8Array) => T)(bytes);
+  if (result !== bytes && result !== bytes.buffer) body.release();
+  return result;
 }
 
 /** The real request behind a light one, made when first needed. */
@@ -338,16 +360,13 @@ type Reading =
   | "blob"
   | "formData";
 
-const converters: Record<
-  Reading,
-  (bytes: Uint8Array, headers: Headers) => unknown
-> = {
+const converters: Record<Reading, Convert<unknown>> = {
   text: decodeText,
   json: decodeJson,
   bytes: ownedBytes,
   arrayBuffer: bufferOf,
-  blob: (bytes, headers) => responseOf(headers, bytes).blob(),
-  formData: (bytes, headers) => responseOf(headers, bytes).formData(),
+  blob: blobOf,
+  formData: formOf,
 };
 
 for (const reading of Object.keys(converters) as Reading[]) {
@@ -360,8 +379,7 @@ for (const reading of Object.keys(converters) as Reading[]) {
       if (body === undefined || nativeUsed.call(this) || !body.lock()) {
         return native.call(this);
       }
-      const convert = converters[reading];
-      return collect(this, (bytes) => convert(bytes, this.headers));
+      return collect(this, converters[reading]);
     },
   });
 }

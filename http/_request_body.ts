@@ -2,6 +2,8 @@
 const HIGH = 64 * 1024;
 /** Chunks given to a Web Stream in one pull. */
 const PULL_BATCH = 16;
+/** Memory that a body gets on its word alone; for more half must have come. */
+const TRUSTED = 64 * 1024;
 
 const EMPTY = new Uint8Array(0);
 
@@ -46,7 +48,13 @@ export class RequestBody {
   /** Whether what still comes is thrown away. */
   discarded = false;
   readonly #owner: BodyOwner;
+  /** Its bytes, when that is known and none has been given away. */
+  #length: number | undefined;
   #chunks: Uint8Array[] = [];
+  /** Where they are put together, in place of `#chunks`. */
+  #whole: Uint8Array | undefined;
+  /** How many times somebody was given the memory that came. */
+  #lent = 0;
   #size = 0;
   #full = false;
   #ended = false;
@@ -66,8 +74,10 @@ export class RequestBody {
     reject: (error: unknown) => void;
   } | undefined;
 
-  constructor(owner: BodyOwner) {
+  /** `length` is what its sender is held to, when it said one. */
+  constructor(owner: BodyOwner, length?: number) {
     this.#owner = owner;
+    this.#length = length;
   }
 
   /** Whether somebody has begun to read it, or is about to. */
@@ -95,10 +105,20 @@ export class RequestBody {
     return this.#ended;
   }
 
+  /** Whether nothing of the memory that was pushed is in use. */
+  get free(): boolean {
+    return this.#chunks.length === 0 && this.#lent === 0;
+  }
+
   /** Takes bytes in; `false` tells the connection to hold until `room`. */
   push(chunk: Uint8Array): boolean {
     if (this.#ended || this.discarded) return true;
+    if (this.#settle !== undefined) {
+      this.#gather(chunk);
+      return true;
+    }
     if (this.#pulled !== undefined) {
+      this.#lend();
       const pulled = this.#pulled;
       this.#pulled = undefined;
       this.#controller!.enqueue(chunk);
@@ -106,6 +126,7 @@ export class RequestBody {
       return true;
     }
     if (this.#reading !== undefined) {
+      this.#lend();
       const { resolve } = this.#reading;
       this.#reading = undefined;
       resolve({ done: false, value: chunk });
@@ -113,9 +134,45 @@ export class RequestBody {
     }
     this.#chunks.push(chunk);
     this.#size += chunk.byteLength;
-    // Whoever collects it has no use for backpressure: the limit bounds it.
-    if (this.#settle === undefined && this.#size >= HIGH) this.#full = true;
+    if (this.#size >= HIGH) this.#full = true;
     return !this.#full;
+  }
+
+  /** Whoever collects it needs no backpressure: the limit bounds it. */
+  #gather(chunk: Uint8Array): void {
+    if (this.#whole === undefined) {
+      this.#chunks.push(chunk);
+      this.#size += chunk.byteLength;
+      this.#prepare();
+    } else {
+      this.#whole.set(chunk, this.#size);
+      this.#size += chunk.byteLength;
+    }
+  }
+
+  /** The place for all of it is made once its length is to be believed. */
+  #prepare(): void {
+    const length = this.#length;
+    if (length === undefined || length > Math.max(TRUSTED, 2 * this.#size)) {
+      return;
+    }
+    const whole = this.#whole = new Uint8Array(length);
+    let offset = 0;
+    for (const chunk of this.#chunks) {
+      whole.set(chunk, offset);
+      offset += chunk.byteLength;
+    }
+    this.#chunks = [];
+  }
+
+  #lend(): void {
+    this.#lent++;
+    this.#length = undefined;
+  }
+
+  /** What `collect` gave has been copied: its memory is not used any more. */
+  release(): void {
+    if (this.#lent > 0) this.#lent--;
   }
 
   /** All of it has come. */
@@ -136,6 +193,7 @@ export class RequestBody {
     this.#failed = true;
     this.#error = error;
     this.#chunks = [];
+    this.#whole = undefined;
     this.#size = 0;
     this.#settle?.reject(error);
     this.#reading?.reject(error);
@@ -160,6 +218,7 @@ export class RequestBody {
     const whole = new Promise<Uint8Array>((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
+    this.#prepare();
     this.#makeRoom();
     return whole;
   }
@@ -228,6 +287,7 @@ export class RequestBody {
     this.#begin();
     const chunk = this.#chunks.shift();
     if (chunk !== undefined) {
+      this.#lend();
       this.#size -= chunk.byteLength;
       if (this.#size < HIGH / 2) this.#makeRoom();
       return Promise.resolve({ done: false, value: chunk });
@@ -251,6 +311,7 @@ export class RequestBody {
     this.#begin();
     const chunks = this.#chunks;
     if (chunks.length > 0) {
+      this.#lend();
       for (const chunk of chunks.splice(0, PULL_BATCH)) {
         this.#size -= chunk.byteLength;
         controller.enqueue(chunk);
@@ -268,7 +329,9 @@ export class RequestBody {
   }
 
   #take(): Uint8Array {
-    const whole = concat(this.#chunks);
+    const whole = this.#whole ?? concat(this.#chunks);
+    if (this.#chunks.length === 1) this.#lend();
+    this.#whole = undefined;
     this.#chunks = [];
     this.#size = 0;
     return whole;

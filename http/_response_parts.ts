@@ -20,6 +20,8 @@ export interface Outgoing {
   status: number;
   reason: string;
   body: OutgoingBody;
+  /** Whether nobody else has the bytes of the body: they go with it. */
+  owned: boolean;
   /** Field lines with their CR LF, without those that frame the message. */
   lines: string;
   /** In their place, when that is the form: names and values, flat. */
@@ -41,6 +43,7 @@ const outgoing: Outgoing = {
   status: 200,
   reason: "",
   body: null,
+  owned: false,
   lines: "",
   fields: [],
   length: undefined,
@@ -57,6 +60,7 @@ function begin(status: number, reason: string): void {
   outgoing.status = status;
   outgoing.reason = reason;
   outgoing.body = null;
+  outgoing.owned = false;
   outgoing.lines = "";
   if (listing) outgoing.fields = [];
   outgoing.length = undefined;
@@ -194,6 +198,7 @@ export function takeApart(
       takeField(fields[i + 1], fields[i]);
     }
     outgoing.body = plain.body;
+    outgoing.owned = plain.owned === true;
     return outgoing;
   }
   const { status } = response;
@@ -370,6 +375,8 @@ function symbolsWithStatic(): TakeInside {
       if (typeof content.body === "string") outgoing.body = content.body;
       else if (content.body instanceof Uint8Array) outgoing.body = content.body;
       else return false;
+      // It was copied when the response was made, and is used up now.
+      outgoing.owned = true;
       if (content.consumed !== false) throw new TypeError(UNUSABLE);
       content.consumed = true;
     }

@@ -227,6 +227,7 @@ function bareResponse(status: number, fields: Fields): Outgoing {
     status,
     reason: "",
     body: null,
+    owned: false,
     lines,
     fields,
     length: undefined,

@@ -1,9 +1,11 @@
+import { WORTH_FREEING } from "../streams/_free.ts";
 import { ClosedError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Transport, TransportEvents } from "../tcp/_transport.ts";
 import { H1Error, RequestReader } from "./_h1_reader.ts";
 import type { Fields, H1Events, RequestHead } from "./_h1_types.ts";
 import { encodeHead } from "./_h1_writer.ts";
+import type { RequestBody } from "./_request_body.ts";
 import type { Outgoing } from "./_response_parts.ts";
 import type { Takeover } from "./_takeover.ts";
 import { answerBare, takeRequest } from "./_wire_answer.ts";
@@ -33,8 +35,6 @@ const LINGER = 2000;
 /** Bytes thrown away meanwhile. */
 const MAX_LINGER = 1024 * 1024;
 
-const CONTINUE = encodeHead("HTTP/1.1 100 Continue\r\n\r\n");
-
 /** What the deadline of a connection is for. */
 type Waiting =
   | "request"
@@ -53,6 +53,7 @@ export class WireConnection implements Carrier, TransportEvents {
   readonly server: WireServer;
   readonly transport: Transport;
   readonly borrows = true;
+  readonly output: ResponseOutput = h1Output;
   readonly #reader: RequestReader;
   readonly #writer: BodyWriter;
   /** The request being answered. */
@@ -72,6 +73,8 @@ export class WireConnection implements Carrier, TransportEvents {
   #takeover: { takeover: Takeover; exchange: WireExchange } | undefined;
   #paused = false;
   #backlog = 0;
+  /** Whose bytes are in the chunk that is read; `null`: of several. */
+  #fed: RequestBody | null | undefined;
   #waiting: Waiting = "request";
   #deadline: number;
   /** What was left to write when the deadline was set. */
@@ -93,10 +96,6 @@ export class WireConnection implements Carrier, TransportEvents {
     this.#deadline = server.now + server.config.timeouts.idle;
   }
 
-  get output(): ResponseOutput {
-    return h1Output;
-  }
-
   // What the transport tells.
 
   data(chunk: Uint8Array, lent = false): void {
@@ -110,9 +109,18 @@ export class WireConnection implements Carrier, TransportEvents {
       this.#backlog += chunk.byteLength;
       if (this.#backlog > MAX_BACKLOG) this.#pause();
     }
+    const outer = this.#fed;
+    this.#fed = undefined;
     this.#writer.hold(); // All answers to what came at once leave at once.
     this.#feed(chunk, lent);
     this.#writer.release();
+    const fed = this.#fed as RequestBody | null | undefined;
+    this.#fed = outer;
+    if (
+      chunk.byteLength >= WORTH_FREEING && fed !== null &&
+      fed?.free !== false &&
+      !lent && !this.#taken && !this.#reader.keeps
+    ) this.transport.recycle?.(chunk);
   }
 
   end(): void {
@@ -189,6 +197,7 @@ export class WireConnection implements Carrier, TransportEvents {
       this.#checkDiscarded(exchange);
       return;
     }
+    this.#fed = this.#fed === undefined || this.#fed === body ? body : null;
     if (!body.push(chunk)) this.#pause();
     this.#awaitBody(exchange);
   }
@@ -365,7 +374,7 @@ export class WireConnection implements Carrier, TransportEvents {
   }
 
   sayContinue(): void {
-    this.write(CONTINUE);
+    this.writeText("HTTP/1.1 100 Continue\r\n\r\n");
   }
 
   writeText(text: string): void {

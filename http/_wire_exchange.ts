@@ -64,7 +64,13 @@ export class WireExchange implements RequestSource {
     this.connection = connection;
     this.head = head;
     this.origin = origin;
-    this.body = body ? new RequestBody(this) : undefined;
+    const { framing } = head;
+    this.body = body
+      ? new RequestBody(
+        this,
+        framing.kind === "length" ? framing.length : undefined,
+      )
+      : undefined;
     this.expecting = head.expectContinue;
     this.receivedAt = performance.now();
   }

@@ -1,3 +1,5 @@
+import { free } from "../streams/_free.ts";
+import { COPY_LIMIT } from "../tcp/_writer.ts";
 import {
   dateLine,
   encodeHead,
@@ -169,5 +171,8 @@ function writeWhole(
   }
   const size = body === null ? 0 : (body as Uint8Array).byteLength;
   connection.give(encodeHead(headText(exchange, outgoing, lengthLine(size))));
-  if (body !== null) connection.write(body as Uint8Array);
+  if (body === null) return;
+  connection.write(body as Uint8Array);
+  // So far it is copied.
+  if (outgoing.owned && size <= COPY_LIMIT) free(body as Uint8Array);
 }

@@ -9,6 +9,8 @@ export interface PlainResponse {
   readonly fields: readonly string[];
   /** The whole body; `null` for none. */
   readonly body: string | Uint8Array | null;
+  /** Whether its bytes are a copy that nobody else has. */
+  readonly owned?: boolean;
 }
 
 type PlainBody = string | Uint8Array | null;
@@ -216,6 +218,7 @@ function lighten(
       status: 200,
       fields: typeof plain === "string" ? TEXT_FIELDS : [],
       body: plain,
+      owned: true,
     };
   }
   if (init === null || typeof init !== "object") return undefined;
@@ -230,7 +233,7 @@ function lighten(
   if (typeof plain === "string" && !hasField(fields, "content-type")) {
     fields.push("content-type", TEXT_TYPE);
   }
-  return { status, fields, body: plain };
+  return { status, fields, body: plain, owned: true };
 }
 
 function hasField(fields: string[], name: string): boolean {

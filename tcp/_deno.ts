@@ -146,6 +146,10 @@ export class DenoTransport implements Transport {
     return false;
   }
 
+  recycle(chunk: Uint8Array): void {
+    this.#buffer.recycle(chunk);
+  }
+
   /** Writes what is first in the queue, and so on with what comes then. */
   #pump(): void {
     const bytes = this.#current = this.#queue.shift()!;

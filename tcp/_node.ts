@@ -3,6 +3,7 @@ import { lstat, unlink } from "node:fs/promises";
 import * as net from "node:net";
 import { dirname } from "node:path";
 import process from "node:process";
+import { free } from "../streams/_free.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Address, MaybePromise } from "../streams/types.ts";
 import { connectError, cutError, listenError } from "./_errors.ts";
@@ -212,6 +213,11 @@ export class NodeTransport implements Transport {
     // What the kernel took at once is gone from the stream by now.
     this.#blocked = this.unsent > 0;
     return !this.#blocked && socket.errored == null;
+  }
+
+  recycle(chunk: Uint8Array): void {
+    // Whoever listens beside us has the same memory.
+    if (this.#socket.listenerCount("data") === 1) free(chunk);
   }
 
   readonly #onWritten = (): void => this.idled();

@@ -33,6 +33,13 @@ export class ReadBuffer {
     return chunk;
   }
 
+  /** Takes back what `take` gave, with the buffer that it was given with. */
+  recycle({ buffer }: Uint8Array): void {
+    if (this.#buffer === undefined && buffer.byteLength === this.#size) {
+      this.#buffer = new Uint8Array(buffer);
+    }
+  }
+
   /** What was read into it: the caller's own from now on. */
   take(size: number): Uint8Array {
     const buffer = this.#buffer!;

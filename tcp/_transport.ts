@@ -71,6 +71,11 @@ export interface Transport {
    * may be used again. `false`: it is kept until `drain`; hold until then.
    */
   write(bytes: Uint8Array): boolean;
+  /**
+   * From within `data`: the listener is done with the chunk, and needs
+   * nothing of it any more. Its memory may be used again.
+   */
+  recycle?(chunk: Uint8Array): void;
   /** FIN, after all that was written. Reading goes on. */
   end(): void;
   /** Ends it now, both ways; what is not with the kernel is dropped. */
