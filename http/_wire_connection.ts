@@ -118,8 +118,7 @@ export class WireConnection implements Carrier, TransportEvents {
     this.#fed = outer;
     if (
       chunk.byteLength >= WORTH_FREEING && fed !== null &&
-      fed?.free !== false &&
-      !lent && !this.#taken && !this.#reader.keeps
+      fed?.free !== false && !lent && !this.#taken && !this.#reader.keeps
     ) this.transport.recycle?.(chunk);
   }
 
