@@ -87,7 +87,9 @@ export function bodyOf(body: ClientBody): RequestBody {
     return wholeBody(body, "text/plain;charset=UTF-8");
   }
   // By the rules of fetch it is taken as it is now.
-  if (body instanceof Uint8Array) return wholeBody(body.slice(), undefined);
+  if (body instanceof Uint8Array) {
+    return wholeBody(new Uint8Array(body), undefined);
+  }
   if (body instanceof ArrayBuffer) {
     return wholeBody(new Uint8Array(body.slice(0)), undefined);
   }

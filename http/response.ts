@@ -26,7 +26,7 @@ function isNullBodyStatus(status: number): boolean {
 function plainBody(body: unknown): PlainBody | undefined {
   if (typeof body === "string") return body;
   if (body === null || body === undefined) return null;
-  if (body instanceof Uint8Array) return body.slice();
+  if (body instanceof Uint8Array) return new Uint8Array(body);
   if (body instanceof ArrayBuffer) return new Uint8Array(body.slice(0));
   return undefined;
 }

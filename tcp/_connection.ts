@@ -114,7 +114,7 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
         const bytes = message as Uint8Array;
         this.#bytesWritten += bytes.byteLength;
         this.#writer.write(
-          bytes.byteLength > COPY_LIMIT ? bytes.slice() : bytes,
+          bytes.byteLength > COPY_LIMIT ? new Uint8Array(bytes) : bytes,
         );
       },
       size: (message) => (message as Uint8Array).byteLength,
@@ -210,7 +210,8 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
 
   #sendLarge(bytes: Uint8Array): MaybePromise<boolean> {
     if (this.#writer.blocked || isShared(bytes)) {
-      this.#writer.write(bytes.slice());
+      // A Buffer's `slice` is no copy.
+      this.#writer.write(new Uint8Array(bytes));
       return true;
     }
     this.#writer.write(bytes);

@@ -45,7 +45,7 @@ export class MemoryTransport implements Transport {
   }
   write(bytes: Uint8Array): boolean {
     if (this.#over || this.#ending) return true;
-    this.#queue.push(bytes.slice());
+    this.#queue.push(new Uint8Array(bytes));
     this.#queued += bytes.byteLength;
     this.#pump();
     this.#blocked = this.#queued > this.capacity;

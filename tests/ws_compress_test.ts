@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { createServer } from "node:http";
 import { after, before, describe, test } from "node:test";
 import { constants, deflateRawSync } from "node:zlib";
@@ -525,6 +526,29 @@ describe("Deflater", () => {
       new Inflater({ bits: 15, takeover: false }).unpack(changed, 1 << 20),
       bytes,
     );
+  });
+
+  test("a Buffer that changed after it was sent is not taken for the same message", () => {
+    const [one] = direction(15, false);
+    const [two] = direction(15, false);
+    const bytes = Buffer.from(plain);
+    const before = one.pack(bytes)!;
+    bytes[100] ^= 1;
+    const changed = two.pack(bytes)!;
+    assert(changed !== before);
+    assertEquals(
+      new Inflater({ bits: 15, takeover: false }).unpack(changed, 1 << 20),
+      new Uint8Array(bytes),
+    );
+  });
+
+  test("a Buffer that changes after it was sent does not reach the context", () => {
+    const [deflater, inflater] = direction(15, true);
+    const bytes = Buffer.from(words(12_000));
+    inflater.unpack(deflater.pack(bytes)!, 1 << 20);
+    const next = encoder.encode(`${bytes.toString("latin1", 50_000)} more`);
+    bytes.fill(0);
+    assertEquals(inflater.unpack(deflater.pack(next)!, 1 << 20), next);
   });
 });
 

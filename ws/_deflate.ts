@@ -95,7 +95,7 @@ class Window {
   add(message: Uint8Array): void {
     const most = this.#most;
     if (message.byteLength >= most) {
-      this.bytes = message.slice(message.byteLength - most);
+      this.bytes = copy(message.subarray(message.byteLength - most));
       return;
     }
     const kept = Math.min(this.bytes.byteLength, most - message.byteLength);
@@ -167,7 +167,7 @@ export class Deflater {
     if (plain.byteLength < this.#threshold) return undefined;
     const packed = this.#deflate(plain);
     if (share && (plain.byteLength <= MAX_SHARED || message === held)) {
-      shared = { message: isText ? message : message.slice(), key, packed };
+      shared = { message: isText ? message : copy(message), key, packed };
     }
     return packed;
   }
@@ -338,17 +338,16 @@ function corrupt(cause?: unknown): InflateFailure {
   );
 }
 
+/** A copy, also of a Buffer of Node's, whose `slice` makes none. */
+function copy(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes);
+}
+
 /** Bytes that are nobody else's, without much around them. */
 function own(bytes: Uint8Array): Uint8Array {
   const { buffer, byteOffset, byteLength } = bytes;
   if (byteLength < POOLED || buffer.byteLength > 2 * byteLength) {
-    return Uint8Array.prototype.slice.call(
-      new Uint8Array(
-        buffer,
-        byteOffset,
-        byteLength,
-      ),
-    );
+    return copy(bytes);
   }
   return new Uint8Array(buffer, byteOffset, byteLength);
 }

@@ -1,3 +1,4 @@
+import { writable } from "../tcp/_node_memory.ts";
 import { applyMask, randomMask } from "./_mask.ts";
 
 /** First byte of a frame that is a message or a control frame of its own. */
@@ -70,7 +71,7 @@ export function encodeFrame(
   masked: boolean,
 ): Uint8Array {
   const length = payload.byteLength;
-  const frame = new Uint8Array(headSize(length, masked) + length);
+  const frame = writable(headSize(length, masked) + length);
   writeFrame(frame, 0, first, payload, masked);
   return frame;
 }

@@ -1,3 +1,4 @@
+import { writable } from "../tcp/_node_memory.ts";
 import type { Transport } from "../tcp/_transport.ts";
 import {
   encodeFrame,
@@ -194,7 +195,7 @@ export class Output {
     }
     this.#end = 0;
     const at = size <= SLABS[0] ? 0 : 1;
-    return this.#slab = pools[at].pop() ?? new Uint8Array(SLABS[at]);
+    return this.#slab = pools[at].pop() ?? writable(SLABS[at]);
   }
 
   #took(end: number): void {

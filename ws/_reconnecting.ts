@@ -107,7 +107,7 @@ export class Reconnecting
     // It may wait for long, and bytes can change in their place.
     const kept = typeof message === "string" || this.#socket !== undefined
       ? message
-      : message.slice();
+      : new Uint8Array(message);
     return super.send(kept, options);
   }
 
@@ -186,7 +186,9 @@ export class Reconnecting
       return;
     }
     // Until it is accepted it is the caller's, who was told it is not.
-    const kept = typeof message === "string" ? message : message.slice();
+    const kept = typeof message === "string"
+      ? message
+      : new Uint8Array(message);
     sent.then((accepted) => {
       if (!accepted) {
         this.#head = kept;
