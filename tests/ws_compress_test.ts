@@ -546,8 +546,8 @@ describe("Deflater", () => {
     const [deflater, inflater] = direction(15, true);
     const bytes = Buffer.from(words(12_000));
     inflater.unpack(deflater.pack(bytes)!, 1 << 20);
-    const next = encoder.encode(`${bytes.toString("latin1", 50_000)} more`);
-    bytes.fill(0);
+    const next = new Uint8Array(2000).fill(97);
+    bytes.fill(97);
     assertEquals(inflater.unpack(deflater.pack(next)!, 1 << 20), next);
   });
 });
