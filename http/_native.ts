@@ -45,32 +45,9 @@ export function refuseTls(
   }
 }
 
-/** How much of what a handler is called with it can get at. */
-export type Reach = "nothing" | "request" | "everything";
-
-/** A function with one plain parameter, or none. */
-const ARROW = /^(?:async\s*)?(?:\(\s*([\w$]*)\s*\)|([\w$]+))\s*=>/;
-const FUNCTION = /^(?:async\s+)?function\s*[\w$]*\s*\(\s*([\w$]*)\s*\)/;
-
-/**
- * By how it is written. In doubt it is `"everything"`; were it wrong, nothing
- * would break but `receivedAt`, which would be when it is first looked at.
- */
-export function reachOf(handler: (...given: never[]) => unknown): Reach {
-  const source = Function.prototype.toString.call(handler);
-  const arrow = ARROW.exec(source);
-  const found = arrow ?? FUNCTION.exec(source);
-  if (found === null) return "everything";
-  if (arrow === null && /arguments|eval|\\u|\[native code\]/.test(source)) {
-    return "everything";
-  }
-  return found[1] || found[2] ? "request" : "nothing";
-}
-
 /** What the native engines have in common. */
 export abstract class NativeServer implements HttpServer {
   readonly config: ServeConfig;
-  readonly reach: Reach;
   abstract readonly runtime: "Deno" | "Bun";
   abstract readonly address: Address;
   abstract readonly raw: unknown;
@@ -86,7 +63,6 @@ export abstract class NativeServer implements HttpServer {
 
   constructor(config: ServeConfig) {
     this.config = config;
-    this.reach = reachOf(config.handler);
     let expired = false;
     this.lifetime = new Lifetime({
       signal: config.signal,
@@ -360,14 +336,10 @@ export function oldProtocolOf({ request, server }: NativeRequest): "http/1.1" {
 export abstract class NativeContext<E extends NativeRequest>
   implements ServerContext {
   readonly #exchange: E;
-  #receivedAt: number | undefined;
+  readonly receivedAt: number = performance.now();
 
   constructor(exchange: E) {
     this.#exchange = exchange;
-    // Asking the time is not for nothing: only where somebody can see it.
-    this.#receivedAt = exchange.server.reach === "everything"
-      ? performance.now()
-      : undefined;
   }
 
   protected get exchange(): E {
@@ -378,10 +350,6 @@ export abstract class NativeContext<E extends NativeRequest>
   abstract readonly protocol: Protocol;
   abstract readonly raw: unknown;
   abstract readonly completed: Promise<void>;
-
-  get receivedAt(): number {
-    return this.#receivedAt ??= performance.now();
-  }
 
   get localAddress(): Address {
     return this.#exchange.server.address;

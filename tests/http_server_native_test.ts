@@ -3,7 +3,6 @@ import { test } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "./assert.ts";
 import { bodyOf, exchange, get, statusOf, withServer } from "./_http_raw.ts";
 import { engines, runtime, within } from "./_support.ts";
-import { reachOf } from "../http/_native.ts";
 import { Client } from "../http/client.ts";
 import { serve } from "../http/serve.ts";
 import type { Handler, ServeOptions, ServerContext } from "../http/types.ts";
@@ -134,50 +133,6 @@ nativeTest("the native engine keeps limits.body on HTTP/2", async () => {
       }
     },
   );
-});
-
-test("reachOf() tells what a handler can get at", () => {
-  const all = [
-    (_: unknown, context: unknown) => context,
-    (...given: unknown[]) => given,
-    (_: unknown, ...given: unknown[]) => given,
-    (request = 1) => request,
-    ({ url }: { url: string }) => url,
-    async (_: unknown, context: unknown) => await context,
-    function () {
-      return arguments;
-    },
-    function named(_: unknown, context: unknown) {
-      return context;
-    },
-    ((request: unknown) => request).bind(null),
-    { method: (_: unknown, context: unknown) => context }.method,
-    {
-      method(request: unknown) {
-        return request;
-      },
-    }.method,
-  ];
-  for (const handler of all) {
-    assertEquals(reachOf(handler), "everything", String(handler));
-  }
-  const one = [
-    (request: unknown) => request,
-    async (request: unknown) => await request,
-    function (request: unknown) {
-      return request;
-    },
-    async function named(request: unknown) {
-      return await request;
-    },
-  ];
-  for (const handler of one) {
-    assertEquals(reachOf(handler), "request", String(handler));
-  }
-  const none = [() => 1, async () => await 1, function named() {}];
-  for (const handler of none) {
-    assertEquals(reachOf(handler), "nothing", String(handler));
-  }
 });
 
 nativeTest("the native engine tells when a request came", async () => {
