@@ -245,13 +245,16 @@ function isMarked(response: Response): boolean {
 
 /** What holds the body: the bytes or the text of it, or a stream. */
 const BODY = markOf(Response.prototype, "body");
+/** What has it: not what only passes for a response, as the client's do. */
+const REAL = markOf(new Response(""), "response");
 
 function isStream(response: Response): boolean {
   if (marked && isMarked(response)) return false;
-  const inner = (response as unknown as Marked)[BODY] as
-    | { streamOrStatic?: { body?: unknown } }
-    | null
-    | undefined;
+  const inner = Object.hasOwn(response, REAL)
+    ? (response as unknown as Marked)[BODY] as
+      | { streamOrStatic?: { body?: unknown } }
+      | null
+    : undefined;
   // Asked for it, it would make a stream of what is none.
   if (typeof inner?.streamOrStatic?.body === "string") return false;
   if (inner?.streamOrStatic?.body instanceof Uint8Array) return false;
