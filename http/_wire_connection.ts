@@ -32,8 +32,8 @@ const MAX_BACKLOG = 64 * 1024;
 const MAX_DISCARD = 256 * 1024;
 /** How long the peer may take to see the end, in ms: RFC 9112, 9.6. */
 const LINGER = 2000;
-/** Bytes thrown away meanwhile. */
-const MAX_LINGER = 1024 * 1024;
+/** Bytes thrown away meanwhile: the kernels may hold 10 MiB already. */
+const MAX_LINGER = 16 * 1024 * 1024;
 
 /** What the deadline of a connection is for. */
 type Waiting =
