@@ -104,7 +104,7 @@ interface KnownField {
 /** By their names as they were given; bounded. */
 const known = new Map<string, KnownField>();
 const MAX_KNOWN = 256;
-/** Longer values are not kept. */
+/** Longer names and values are not kept. */
 const MAX_VALUE = 256;
 
 function learn(given: string): KnownField {
@@ -112,6 +112,7 @@ function learn(given: string): KnownField {
   const role = ROLES.get(name) ?? "other";
   checkName(name);
   const field = { name, role, value: "", line: `${name}: \r\n` };
+  if (given.length > MAX_VALUE) return field;
   if (known.size >= MAX_KNOWN) known.clear();
   known.set(given, field);
   return field;
