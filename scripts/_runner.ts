@@ -95,11 +95,29 @@ export interface Totals {
   skipped: number;
 }
 
+/** How the tests of one file went. */
+export function countsOf({ cases, problem }: FileResult): Totals {
+  const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
+  for (const { outcome } of cases) totals[outcome]++;
+  if (problem !== undefined) totals.failed++;
+  return totals;
+}
+
+/** What failed in one file: a line that names it, then details. */
+export function failuresOf({ cases, problem }: FileResult): string[] {
+  const failures = cases.filter(({ outcome }) => outcome === "failed")
+    .map(({ name, detail }) => `${name}\n${detail}`);
+  if (problem !== undefined) failures.push(problem);
+  return failures;
+}
+
 /** Gathers what came of all files. */
 export class Summary {
   /** By runtime. */
   readonly totals: Map<string, Totals> = new Map();
   readonly failures: string[] = [];
+  /** What failed in a first try, and passed in a second one, alone. */
+  readonly unsteady: string[] = [];
   #skipped = new Map<string, { why: string; on: Set<string> }>();
 
   /** Counts of one runtime. */
@@ -119,18 +137,13 @@ export class Summary {
   }
 
   /** Adds the result of a file; gives its own counts. */
-  add(runtime: string, file: string, { cases, problem }: FileResult): Totals {
-    const own: Totals = { passed: 0, failed: 0, skipped: 0 };
-    for (const { name, outcome, detail } of cases) {
-      own[outcome]++;
+  add(runtime: string, file: string, result: FileResult): Totals {
+    const own = countsOf(result);
+    for (const { name, outcome, detail } of result.cases) {
       if (outcome === "skipped") this.#skip(runtime, name, detail);
-      if (outcome === "failed") {
-        this.failures.push(`${runtime} ${file}: ${name}\n${detail}`);
-      }
     }
-    if (problem !== undefined) {
-      own.failed++;
-      this.failures.push(`${runtime} ${file}: ${problem}`);
+    for (const failure of failuresOf(result)) {
+      this.failures.push(`${runtime} ${file}: ${failure}`);
     }
     const totals = this.of(runtime);
     totals.passed += own.passed;

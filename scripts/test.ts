@@ -1,6 +1,7 @@
 /**
  * Runs every `tests/*_test.ts` on every runtime, two at a time, and ends with
- * a line `N passed, N failed, N skipped`.
+ * a line `N passed, N failed, N skipped`. A file that fails is run once more,
+ * alone, when all others are done: what passes then is told of by name.
  *
  * ```sh
  * deno task test [FILTER …] [--runtime deno,bun,node24] [--jobs N] [--soak]
@@ -13,8 +14,8 @@ import { parseArgs } from "node:util";
 import { buildNode20Suite } from "./_node20.ts";
 import { checkTypes, installPackage } from "./_package.ts";
 import { run } from "./_process.ts";
-import { runFile, Summary } from "./_runner.ts";
-import type { Limits } from "./_runner.ts";
+import { countsOf, failuresOf, runFile, Summary } from "./_runner.ts";
+import type { FileResult, Limits } from "./_runner.ts";
 import { resolveRuntime, runtimeNames } from "./_runtimes.ts";
 import type { Runtime } from "./_runtimes.ts";
 import { buildNpm } from "./build_npm.ts";
@@ -40,7 +41,12 @@ interface Job {
   readonly cwd: URL;
 }
 
+/** Files that may be given a second try: more is no accident. */
+const MAX_AGAIN = 8;
+
 const summary = new Summary();
+/** What failed the first time, and how. */
+const again: { job: Job; result: FileResult }[] = [];
 const started = performance.now();
 
 function isWanted(file: string): boolean {
@@ -58,16 +64,42 @@ async function testFiles(): Promise<string[]> {
   return files.sort();
 }
 
-async function runJob({ runtime, file, cwd }: Job): Promise<void> {
+/** Runs a file; one that fails beside others is tried once more, alone. */
+async function runJob(job: Job, isLast = false): Promise<boolean> {
+  const { runtime, file, cwd } = job;
   const start = performance.now();
   const result = await runFile(runtime, file, cwd, limits);
-  const { passed, failed, skipped } = summary.add(runtime.name, file, result);
+  const { passed, failed, skipped } = countsOf(result);
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
   console.log(
     `${failed > 0 ? "FAILED" : "ok    "} ${runtime.name.padEnd(6)} ${file} (` +
       `${passed}${failed ? `, ${failed} failed` : ""}` +
       `${skipped ? `, ${skipped} skipped` : ""}) ${seconds} s`,
   );
+  for (const detail of failuresOf(result)) console.log(detail.slice(0, 2000));
+  if (failed > 0 && !isLast) again.push({ job, result });
+  else summary.add(runtime.name, file, result);
+  return failed === 0;
+}
+
+/**
+ * A failure that does not come again on a machine with nothing else to do is
+ * told of by name, so that it can be looked after, and does not fail the run.
+ */
+async function runAgain(): Promise<void> {
+  for (const { job, result } of again) {
+    const { runtime, file } = job;
+    if (again.length > MAX_AGAIN) {
+      summary.add(runtime.name, file, result);
+      continue;
+    }
+    console.log(`\n${runtime.name} ${file} once more, alone`);
+    if (!await runJob(job, true)) continue;
+    for (const failure of failuresOf(result)) {
+      const [name] = failure.split("\n", 1);
+      summary.unsteady.push(`${runtime.name} ${file}: ${name}`);
+    }
+  }
 }
 
 async function work(jobs: Job[]): Promise<void> {
@@ -164,6 +196,7 @@ for (const name of names) {
 await Promise.all(
   Array.from({ length: Number(values.jobs) }, () => work(jobs)),
 );
+await runAgain();
 if (user !== undefined) await Deno.remove(user, { recursive: true });
 
 for (const name of names) {
@@ -173,6 +206,9 @@ for (const name of names) {
 for (const failure of summary.failures) console.log(`\n--- ${failure}`);
 console.log();
 for (const line of summary.skipped) console.log(line);
+for (const line of summary.unsteady) {
+  console.log(`failed the first time, passed alone: ${line}`);
+}
 for (const [name, { passed, failed, skipped }] of summary.totals) {
   // Not in the shape of the closing line, which there is only one of.
   console.log(

@@ -42,7 +42,7 @@ async function timesOut(
   assertInstanceOf(error.cause, TimeoutError);
   assertEquals(error.cause.phase, phase);
   const took = performance.now() - start;
-  assert(took >= 15 && took < 2000, `It took ${took} ms`);
+  assert(took >= 15 && took < 10_000, `It took ${took} ms`);
 }
 
 describe("timeouts", () => {
@@ -66,12 +66,12 @@ describe("timeouts", () => {
         const body = (async function* () {
           for (let i = 0; i < 4; i++) {
             yield "x";
-            await new Promise((resolve) => setTimeout(resolve, 20));
+            await new Promise((resolve) => setTimeout(resolve, 500));
           }
         })();
         const text = client.post(server.url, {
           body,
-          timeout: { response: 50 },
+          timeout: { response: 1500 },
         }).text();
         assertEquals(await text, "done");
       },
@@ -127,9 +127,9 @@ describe("timeouts", () => {
       }),
       async (client, server) => {
         const response = await client.get(server.url, {
-          timeout: { idle: 500 },
+          timeout: { idle: 1000 },
         });
-        await new Promise((resolve) => setTimeout(resolve, 1200));
+        await new Promise((resolve) => setTimeout(resolve, 1800));
         assertEquals((await response.bytes()).length, 1_000_000);
       },
     ));
@@ -167,7 +167,7 @@ describe("timeouts", () => {
           () => client.get(server.url, { timeout: 30 }).text(),
           "total",
         );
-        const late = await client.get(server.url, { timeout: { total: 300 } });
+        const late = await client.get(server.url, { timeout: { total: 9000 } });
         assertEquals(late.status, 200);
         assertEquals(await late.text(), "xxxxxxxxx");
       },
@@ -199,14 +199,14 @@ describe("timeouts", () => {
       scripted(({ socket }) => socket.write(answer("hi"))),
       async (client, server) => {
         const timeout = {
-          pool: 500,
-          connect: 500,
-          response: 500,
-          idle: 500,
-          total: 1000,
+          pool: 1500,
+          connect: 1500,
+          response: 1500,
+          idle: 1500,
+          total: 1500,
         };
         const response = await client.get(server.url, { timeout });
-        await new Promise((resolve) => setTimeout(resolve, 1200));
+        await new Promise((resolve) => setTimeout(resolve, 2000));
         assertEquals(await response.text(), "hi");
         assertEquals(client.stats().idle, 1);
       },
