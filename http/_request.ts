@@ -284,11 +284,19 @@ function copyHeaders(from: Headers, to: Headers): void {
 
 // All that a real request has besides, it is asked for.
 for (const key of Reflect.ownKeys(Native.prototype)) {
-  if (Object.hasOwn(LightRequest.prototype, key)) continue;
   // Symbols on the prototype work on what the instance's symbols give.
   if (typeof key === "symbol") continue;
+  const { enumerable } = Object.getOwnPropertyDescriptor(
+    Native.prototype,
+    key,
+  )!;
+  if (Object.hasOwn(LightRequest.prototype, key)) {
+    Object.defineProperty(LightRequest.prototype, key, { enumerable });
+    continue;
+  }
   Object.defineProperty(LightRequest.prototype, key, {
     configurable: true,
+    enumerable,
     get(this: LightRequest): unknown {
       const real = realOf(this) as unknown as Record<string, unknown>;
       const value = real[key];
@@ -408,6 +416,48 @@ const light = (source: RequestSource): Request =>
   new LightRequest(source) as unknown as Request;
 
 let make: ((source: RequestSource) => Request) | undefined;
+
+/** From now on every handler is given a light one: what it meets is ready. */
+export function useLightRequests(constructor: typeof Request): void {
+  make = light;
+  Object.defineProperty(LightRequest.prototype, "constructor", {
+    value: constructor,
+  });
+}
+
+/** A real request in place of a light one; anything else as it is. */
+export function realIfLight(input: unknown): unknown {
+  return input instanceof LightRequest ? realOf(input) : input;
+}
+
+/** A member of the native prototype that also works on a light request. */
+export function memberForBoth(
+  key: string,
+  descriptor: PropertyDescriptor,
+): PropertyDescriptor {
+  const { get, value } = descriptor;
+  const { prototype } = LightRequest;
+  if (get !== undefined) {
+    const both = function (this: unknown): unknown {
+      return this instanceof LightRequest
+        ? Reflect.get(prototype, key, this)
+        : get.call(this);
+    };
+    return { ...descriptor, get: named(both, get.name) };
+  }
+  if (typeof value !== "function") return descriptor;
+  const both = function (this: unknown, ...given: unknown[]): unknown {
+    const method = this instanceof LightRequest
+      ? Reflect.get(prototype, key, this)
+      : value;
+    return method.apply(this, given);
+  };
+  return { ...descriptor, value: named(both, value.name) };
+}
+
+function named<T>(callable: T, name: string): T {
+  return Object.defineProperty(callable, "name", { value: name });
+}
 
 /** The request that a handler is given. */
 export function makeRequest(source: RequestSource): Request {

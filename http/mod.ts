@@ -76,6 +76,7 @@ export * from "../streams/errors.ts";
 export { fromNodeListener } from "./from_node_listener.ts";
 export { multipart } from "./multipart.ts";
 export type { MultipartLimits, Part } from "./multipart.ts";
+export { installRequest, Request } from "./request.ts";
 export { resolver } from "./resolver.ts";
 export type { Resolver, ResolverOptions } from "./resolver.ts";
 export { installResponse, Response } from "./response.ts";

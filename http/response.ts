@@ -87,6 +87,13 @@ class LightResponse {
       };
   }
 
+  /** Native ones are Responses too, when this is the global class. */
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return this === LightResponse
+      ? value instanceof Native
+      : Function.prototype[Symbol.hasInstance].call(this, value);
+  }
+
   static error(): Response {
     return Native.error();
   }

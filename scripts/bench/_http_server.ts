@@ -7,7 +7,12 @@ import * as http2 from "node:http2";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import process from "node:process";
-import { Response as LightResponse, serve } from "../../http/mod.ts";
+import {
+  installRequest,
+  installResponse,
+  Response as LightResponse,
+  serve,
+} from "../../http/mod.ts";
 
 type Handler = (request: Request) => Response | Promise<Response>;
 
@@ -25,6 +30,10 @@ interface Globals {
 
 const globals = globalThis as unknown as Globals;
 const [kind, scenario] = process.argv.slice(2);
+if (kind === "installed") {
+  installRequest();
+  installResponse();
+}
 const Response = kind === "light" ? LightResponse : globalThis.Response;
 const CHUNK = new Uint8Array(64 * 1024).fill(120);
 

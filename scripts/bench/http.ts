@@ -2,8 +2,8 @@
  * HTTP servers, driven by h2load over 64 connections: CPU time a request of
  * `http.serve` on its engines beside the runtime's own server, measured in
  * pairs. On Node that is node:http without any standard object, and `light` is
- * the engine with the `Response` of `@sluice/net/http`. Run it with each
- * runtime, or `deno task bench http`.
+ * the engine with the `Response` of `@sluice/net/http`, `installed` with that and
+ * its `Request` installed. Run it with each runtime, or `deno task bench http`.
  */
 import { execFile, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
@@ -23,7 +23,7 @@ const runtime = globals.Deno !== undefined
   ? "bun"
   : "node";
 const kinds = runtime === "node"
-  ? ["raw", "wire", "light"]
+  ? ["raw", "wire", "light", "installed"]
   : ["raw", "native", "wire"];
 
 interface Scenario {
@@ -128,7 +128,7 @@ for (const scenario of scenarios) {
   for (const [kind, list] of costs) {
     const ratio = median(list.map((cost, round) => cost / raw[round]));
     console.log(
-      `${scenario.name.padEnd(8)}${kind.padEnd(8)}` +
+      `${scenario.name.padEnd(8)}${kind.padEnd(10)}` +
         `${median([...list]).toFixed(2).padStart(10)} µs a request  ` +
         `${ratio.toFixed(2)} × raw`,
     );

@@ -79,3 +79,20 @@ test(
     assert.equal(typeof require("@sluice/net/tcp").serve, "function");
   },
 );
+
+test(
+  "the package installs a Request that knows light ones",
+  limit,
+  async () => {
+    http.installRequest();
+    http.installResponse();
+    const server = await http.serve(async (request) => {
+      const copy = new Request(request, { headers: { "x-copy": "1" } });
+      return new Response(copy.headers.get("x-copy") + (await copy.text()));
+    }, { hostname, port: 0 });
+    const answer = await fetch(server.url, { method: "POST", body: "hello" });
+    assert(answer instanceof Response);
+    assert.equal(await answer.text(), "1hello");
+    await server.close({ timeout: 1000 });
+  },
+);
