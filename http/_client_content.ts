@@ -1,4 +1,5 @@
 import { Inbox } from "../streams/_inbox.ts";
+import { ClosedError } from "../streams/errors.ts";
 import type { MaybePromise } from "../streams/types.ts";
 
 /** Bytes held for a reader that has not come; past it the peer is stopped. */
@@ -70,11 +71,6 @@ export class IncomingContent implements Content {
   /** Whether nothing more will come. */
   get ended(): boolean {
     return this.#ended;
-  }
-
-  /** Whether `receive` has a piece at hand. */
-  get ready(): boolean {
-    return this.#inbox !== undefined && this.#inbox.length > 0;
   }
 
   /** Whether it is being read as a whole, whoever holds the response. */
@@ -156,12 +152,24 @@ export class IncomingContent implements Content {
     return (this.#inbox ?? this.#begin()).receive();
   }
 
-  #begin(): Inbox<Uint8Array> {
+  /** It as a stream; `onUse` is called whenever it is read or cancelled. */
+  open(onUse: () => void): ReadableStream<Uint8Array> {
+    return this.#begin(onUse).readable;
+  }
+
+  #begin(onUse?: () => void): Inbox<Uint8Array> {
     const inbox = this.#inbox = new Inbox<Uint8Array>({
       size: (chunk) => chunk.byteLength,
       high: HIGH,
       low: HIGH / 2,
       onRoom: () => this.#owner.resumeContent(),
+      onPull: onUse,
+      onCancel: (reason) => {
+        onUse?.();
+        this.cancel(
+          reason ?? new ClosedError("Reading the body was cancelled"),
+        );
+      },
     });
     for (const chunk of this.#chunks) inbox.push(chunk);
     this.#chunks = [];

@@ -82,7 +82,6 @@ export function headersOf(fields: Fields): Headers {
 }
 
 const decoder = new TextDecoder();
-const PULL_BATCH = 16;
 
 /** One value of a field; the first. */
 export function fieldValue(fields: Fields, name: string): string | undefined {
@@ -212,32 +211,29 @@ export class LightResponse {
       });
       return spent;
     }
-    type Piece = Uint8Array<ArrayBuffer> | undefined;
+    type Bytes = Uint8Array<ArrayBuffer>;
     const use = () => {
       // A clone reads this stream on behalf of both.
       if (this.#content === content) this.#used = true;
     };
+    if (content === this.#incoming) {
+      return this.#incoming.open(use) as ReadableStream<Bytes>;
+    }
     const give = (
-      controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>,
-      first: Piece,
+      controller: ReadableStreamDefaultController<Bytes>,
+      piece: Uint8Array | undefined,
     ) => {
-      let piece = first;
-      for (let n = 1; piece !== undefined; n++) {
-        controller.enqueue(piece);
-        // What is there already goes with it.
-        if (n === PULL_BATCH || !this.#incoming?.ready) return;
-        piece = content.receive() as Piece;
-      }
-      controller.close();
+      if (piece !== undefined) controller.enqueue(piece as Bytes);
+      else controller.close();
     };
-    return new ReadableStream<Uint8Array<ArrayBuffer>>({
+    return new ReadableStream<Bytes>({
       pull: (controller): Promise<void> | void => {
         use();
-        const first = content.receive();
-        if (first instanceof Promise) {
-          return first.then((piece) => give(controller, piece as Piece));
+        const piece = content.receive();
+        if (piece instanceof Promise) {
+          return piece.then((piece) => give(controller, piece));
         }
-        give(controller, first as Piece);
+        give(controller, piece);
       },
       cancel: (reason) => {
         use();

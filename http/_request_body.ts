@@ -67,7 +67,8 @@ export class RequestBody {
   #taken = false;
   #stream: ReadableStream<Uint8Array> | undefined;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
-  #pulled: (() => void) | undefined;
+  /** The stream's reader waits: what comes next goes to it at once. */
+  #pulled = false;
   /** Whoever waits for the next chunk, past the stream. */
   #reading: {
     resolve: (result: ReadableStreamReadResult<Uint8Array>) => void;
@@ -117,12 +118,10 @@ export class RequestBody {
       this.#gather(chunk);
       return true;
     }
-    if (this.#pulled !== undefined) {
+    if (this.#pulled) {
       this.#lend();
-      const pulled = this.#pulled;
-      this.#pulled = undefined;
+      this.#pulled = false;
       this.#controller!.enqueue(chunk);
-      pulled();
       return true;
     }
     if (this.#reading !== undefined) {
@@ -180,10 +179,8 @@ export class RequestBody {
     if (this.#ended) return;
     this.#ended = true;
     if (this.#settle !== undefined) this.#settle.resolve(this.#take());
-    else if (this.#pulled !== undefined) {
-      this.#controller!.close();
-      this.#pulled();
-    } else this.#reading?.resolve({ done: true, value: undefined });
+    else if (this.#pulled) this.#controller!.close();
+    else this.#reading?.resolve({ done: true, value: undefined });
   }
 
   /** It broke off: whoever reads it hears why. */
@@ -198,7 +195,6 @@ export class RequestBody {
     this.#settle?.reject(error);
     this.#reading?.reject(error);
     if (!this.discarded) this.#controller?.error(error);
-    this.#pulled?.();
   }
 
   /** Nobody will read it: what has come and comes is dropped. */
@@ -255,6 +251,7 @@ export class RequestBody {
       pull: (controller) => this.#pull(controller),
       cancel: () => {
         this.#taken = true;
+        this.#pulled = false;
         this.discard();
       },
       // Nothing is prefetched: the queue is here, and so is the backpressure.
@@ -305,9 +302,7 @@ export class RequestBody {
     this.#owner.wanted();
   }
 
-  #pull(
-    controller: ReadableStreamDefaultController<Uint8Array>,
-  ): Promise<void> | void {
+  #pull(controller: ReadableStreamDefaultController<Uint8Array>): void {
     this.#begin();
     const chunks = this.#chunks;
     if (chunks.length > 0) {
@@ -322,9 +317,7 @@ export class RequestBody {
     } else if (this.#ended) {
       controller.close();
     } else {
-      return new Promise((resolve) => {
-        this.#pulled = resolve;
-      });
+      this.#pulled = true;
     }
   }
 

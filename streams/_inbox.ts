@@ -24,6 +24,8 @@ export interface InboxOptions<T> {
   onRoom?(): void;
   /** Somebody is about to wait; a producer that pulls may push right now. */
   onWait?: () => void;
+  /** Its Web Stream is read from. */
+  onPull?(): void;
   /** The consumer cancelled its Web Stream: nobody will read on. */
   onCancel?(reason: unknown): void;
 }
@@ -50,7 +52,8 @@ export class Inbox<T> implements Source<T> {
   #stream: ReadableStream<T> | undefined;
   /** Set while the stream can still be given something. */
   #controller: ReadableStreamDefaultController<T> | undefined;
-  #pulling = false;
+  /** The stream's reader waits: what comes next goes to it at once. */
+  #wanted = false;
 
   constructor(options: InboxOptions<T>) {
     this.#options = options;
@@ -88,7 +91,7 @@ export class Inbox<T> implements Source<T> {
 
   /** Whether somebody waits for a message right now. */
   get awaited(): boolean {
-    return this.#receivers.size > 0;
+    return this.#receivers.size > 0 || this.#wanted;
   }
 
   /** Whether the producer has finished, cleanly or not. */
@@ -105,6 +108,10 @@ export class Inbox<T> implements Source<T> {
     const receiver = this.#receivers.shift();
     if (receiver !== undefined) {
       receiver.resolve(message);
+      return !this.#full;
+    }
+    if (this.#wanted) {
+      this.#tellReader(message);
       return !this.#full;
     }
     this.#queue.push(message);
@@ -126,6 +133,7 @@ export class Inbox<T> implements Source<T> {
       receiver.resolve(message);
       return;
     }
+    if (this.#wanted) return this.#tellReader(message);
     this.#queue.unshift(message);
     if (this.#size === undefined) {
       this.#fill++;
@@ -173,6 +181,7 @@ export class Inbox<T> implements Source<T> {
     this.#receivers.rejectAll(error);
     this.#controller?.error(error);
     this.#controller = undefined;
+    this.#wanted = false;
   }
 
   receive(options?: Wait): MaybePromise<T | undefined> {
@@ -366,20 +375,17 @@ export class Inbox<T> implements Source<T> {
           this.#controller = controller;
           this.#tellStream();
         },
+        // Without a promise: a reader that waits is told by the next message.
         pull: (controller) => {
-          const first = this.#next();
-          if (!(first instanceof Promise)) {
-            this.#feed(controller, first);
-            return;
-          }
-          this.#pulling = true;
-          return first.then((message) => {
-            this.#pulling = false;
-            this.#feed(controller, message);
-          });
+          this.#options.onPull?.();
+          const message = this.#poll();
+          if (message !== undefined) this.#feed(controller, message);
+          else if (this.#ended) this.#tellStream();
+          else this.#wanted = true;
         },
         cancel: (reason) => {
           this.#controller = undefined;
+          this.#wanted = false;
           if (this.#options.onCancel !== undefined) {
             this.#options.onCancel(reason);
           } else {this.destroy(
@@ -392,17 +398,12 @@ export class Inbox<T> implements Source<T> {
     return this.#stream;
   }
 
-  #feed(
-    controller: ReadableStreamDefaultController<T>,
-    first: T | undefined,
-  ): void {
-    // Cancelled in the meantime.
-    if (this.#controller === undefined) return;
-    if (first === undefined) {
-      this.#controller = undefined;
-      controller.close();
-      return;
-    }
+  #tellReader(message: T): void {
+    this.#wanted = false;
+    this.#controller!.enqueue(message);
+  }
+
+  #feed(controller: ReadableStreamDefaultController<T>, first: T): void {
     controller.enqueue(first);
     for (let n = 1; n < PULL_BATCH && this.#queue.length > 0; n++) {
       controller.enqueue(this.#take());
@@ -414,12 +415,13 @@ export class Inbox<T> implements Source<T> {
   #tellStream(): void {
     const controller = this.#controller;
     if (controller === undefined || !this.#ended) return;
-    if (this.#pulling || this.#queue.length > 0) return;
+    if (this.#queue.length > 0) return;
     if (!this.#failed) controller.close();
     // To fail it now would drop what it holds: then the next pull does.
     else if (controller.desiredSize === 0) controller.error(this.#error);
     else return;
     this.#controller = undefined;
+    this.#wanted = false;
   }
 }
 
