@@ -39,12 +39,12 @@ export class TakenTransport implements Transport {
   static readonly #Watch = class implements TransportEvents {
     readonly #taken: TakenTransport;
     readonly #events: TransportEvents;
-    readonly borrows: boolean;
+    readonly borrows: boolean | "all" | undefined;
 
     constructor(taken: TakenTransport, events: TransportEvents) {
       this.#taken = taken;
       this.#events = events;
-      this.borrows = events.borrows === true;
+      this.borrows = events.borrows;
     }
     data(chunk: Uint8Array, lent?: boolean): void {
       this.#taken.#server.bytesRead += chunk.byteLength;

@@ -131,7 +131,8 @@ export class DenoTransport implements Transport {
         return;
       }
       const events = this.#events!;
-      if (events.borrows === true && this.#buffer.lends(size)) {
+      const { borrows } = events;
+      if (borrows === "all" || (borrows === true && this.#buffer.lends(size))) {
         events.data(this.#buffer.lend(size), true);
       } else events.data(this.#buffer.take(size));
       if (this.#over) return;

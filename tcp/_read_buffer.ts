@@ -28,9 +28,13 @@ export class ReadBuffer {
 
   /** A view of what was read into it, until the next read. */
   lend(size: number): Uint8Array {
-    const chunk = this.#buffer!.subarray(0, size);
-    this.#settle(size);
-    return chunk;
+    const buffer = this.#buffer!;
+    if (size < buffer.byteLength) {
+      this.#settle(size);
+      return buffer.subarray(0, size);
+    }
+    this.#grow();
+    return buffer;
   }
 
   /** Takes back what `take` gave, with the buffer that it was given with. */
@@ -44,8 +48,7 @@ export class ReadBuffer {
   take(size: number): Uint8Array {
     const buffer = this.#buffer!;
     if (size === buffer.byteLength) {
-      this.#size = Math.min(MOST, this.#size * 4);
-      this.#small = 0;
+      this.#grow();
       this.#buffer = undefined;
       return buffer;
     }
@@ -57,6 +60,14 @@ export class ReadBuffer {
     const chunk = buffer.slice(0, size);
     this.#settle(size);
     return chunk;
+  }
+
+  /** A read that filled it. */
+  #grow(): void {
+    this.#small = 0;
+    if (this.#size === MOST) return;
+    this.#size = Math.min(MOST, this.#size * 4);
+    this.#buffer = undefined;
   }
 
   /** A small read: after many of them the buffer is too large. */

@@ -22,9 +22,10 @@ export interface TlsInfo {
 export interface TransportEvents {
   /**
    * Whether `data` takes chunks on loan, and copies what it keeps of them: a
-   * small one costs less so. Whoever stands between passes this on.
+   * small one costs less so. `"all"`: a large one too, as it copies anyway.
+   * Whoever stands between passes this on.
    */
-  readonly borrows?: boolean;
+  readonly borrows?: boolean | "all";
   /**
    * Bytes came. The chunk is the listener's from now on; one that is `lent`
    * only until this returns, after which it is overwritten. Even then it may

@@ -109,6 +109,33 @@ for (const engine of engines) {
       }, { protocols: ["q"], headers: { "x-more": "yes" } });
     });
 
+    test("gives messages whose bytes are the user's own", async () => {
+      const sizes = [1, 200, 300, 5000, 16_384, 30_000, 65_536, 200_000];
+      const kept: Uint8Array[] = [];
+      const listener: Listener = {
+        message: (_, data) => void kept.push(data as Uint8Array),
+      };
+      await serving(listener, async ({ url }) => {
+        const socket = await within(connect(url));
+        let count = 0;
+        for (let round = 0; round < 3; round++) {
+          for (const size of sizes) {
+            await within(socket.send(new Uint8Array(size).fill(++count)));
+          }
+        }
+        await until(() => kept.length === count);
+        // What comes later must not be seen in what came before.
+        await within(socket.send(new Uint8Array(60_000)));
+        await until(() => kept.length === count + 1);
+        for (let i = 0; i < count; i++) {
+          const bytes = kept[i];
+          assertEquals(bytes.byteLength, sizes[i % sizes.length]);
+          assert(bytes.every((byte) => byte === i + 1), `message ${i}`);
+        }
+        await within(socket.close());
+      });
+    });
+
     test("sends the headers of the options", async () => {
       await serving(echo, async ({ url }) => {
         const client = new RawClient(url);

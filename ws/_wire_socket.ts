@@ -255,8 +255,8 @@ export class WireSocket extends BaseSocket {
     fail(code: number, error: NetError): void {
       this.#socket.fail(code, error);
     }
-    get borrows(): boolean {
-      return true;
+    get borrows(): "all" {
+      return "all";
     }
     data(chunk: Uint8Array, lent?: boolean): void {
       this.#socket.#onData(chunk, lent);
