@@ -39,12 +39,13 @@ export class TakenTransport implements Transport {
   static readonly #Watch = class implements TransportEvents {
     readonly #taken: TakenTransport;
     readonly #events: TransportEvents;
-    readonly borrows: boolean | "all" | undefined;
 
     constructor(taken: TakenTransport, events: TransportEvents) {
       this.#taken = taken;
       this.#events = events;
-      this.borrows = events.borrows;
+    }
+    get borrows(): boolean | "all" | undefined {
+      return this.#events.borrows;
     }
     data(chunk: Uint8Array, lent?: boolean): void {
       this.#taken.#server.bytesRead += chunk.byteLength;
@@ -68,6 +69,10 @@ export class TakenTransport implements Transport {
   write(bytes: Uint8Array): boolean {
     this.#server.bytesWritten += bytes.byteLength;
     return this.#transport.write(bytes);
+  }
+
+  recycle(chunk: Uint8Array): void {
+    this.#transport.recycle?.(chunk);
   }
 
   get remoteAddress(): Address {

@@ -1,4 +1,5 @@
 import { ClosedError, NetError } from "./errors.ts";
+import { back } from "./_flow.ts";
 import { Inbox } from "./_inbox.ts";
 import type { InboxOptions } from "./_inbox.ts";
 import { Outbox } from "./_outbox.ts";
@@ -119,6 +120,10 @@ export abstract class BaseDuplex<In, Out, Info extends CloseInfo>
 
   receive(options?: Wait): MaybePromise<In | undefined> {
     return this.inbox.receive(options);
+  }
+
+  [back](message: In): void {
+    this.inbox.unshift(message);
   }
 
   batches(): AsyncIterable<readonly In[]> {

@@ -48,12 +48,14 @@ export class Inbox<T> implements Source<T> {
   #full = false;
   #ended = false;
   #failed = false;
+  #destroyed = false;
   #error: unknown;
   #stream: ReadableStream<T> | undefined;
   /** Set while the stream can still be given something. */
   #controller: ReadableStreamDefaultController<T> | undefined;
   /** The stream's reader waits: what comes next goes to it at once. */
   #wanted = false;
+  #flow: FlowWaiter<T> | undefined;
 
   constructor(options: InboxOptions<T>) {
     this.#options = options;
@@ -94,6 +96,16 @@ export class Inbox<T> implements Source<T> {
     return this.#receivers.size > 0 || this.#wanted;
   }
 
+  /** Whether nobody waits for a message but a `flow`. */
+  get flowing(): boolean {
+    return this.#flow?.queued === true && this.#receivers.size === 1;
+  }
+
+  /** Whether its Web Stream can be read past: it is open and holds nothing. */
+  get passable(): boolean {
+    return !this.#wanted && this.#controller?.desiredSize === 0;
+  }
+
   /** Whether the producer has finished, cleanly or not. */
   get ended(): boolean {
     return this.#ended;
@@ -126,8 +138,12 @@ export class Inbox<T> implements Source<T> {
     return !this.#full;
   }
 
-  /** Puts a message back in front, e.g. the rest of one that was split. */
+  /**
+   * Puts a message back in front, e.g. the rest of one that was split; not
+   * once all has been dropped.
+   */
   unshift(message: T): void {
+    if (this.#destroyed) return;
     const receiver = this.#receivers.shift();
     if (receiver !== undefined) {
       receiver.resolve(message);
@@ -168,6 +184,7 @@ export class Inbox<T> implements Source<T> {
 
   /** Ends it now: what is queued is dropped, receives reject with the error. */
   destroy(error: unknown): void {
+    this.#destroyed = true;
     if (this.#ended && this.#queue.length === 0) {
       if (this.#failed) this.#controller?.error(this.#error);
       return;
@@ -184,6 +201,11 @@ export class Inbox<T> implements Source<T> {
     this.#wanted = false;
   }
 
+  /** Throws when it is read through its Web Stream. */
+  checkUnread(): void {
+    if (this.#stream !== undefined) throw readElsewhere();
+  }
+
   receive(options?: Wait): MaybePromise<T | undefined> {
     if (this.#stream !== undefined) throw readElsewhere();
     if (options !== undefined) {
@@ -193,7 +215,27 @@ export class Inbox<T> implements Source<T> {
     return this.#next(options);
   }
 
-  #next(options?: Wait): MaybePromise<T | undefined> {
+  /**
+   * Like `receive`, but while it waits the producer may see to the messages
+   * itself, as long as `flowing` says so; `onOver` once it waits no longer. It
+   * may be called beside a Web Stream, by whoever has locked that.
+   */
+  flow(onOver: () => void, options?: Wait): MaybePromise<T | undefined> {
+    const refused = refuseWait(options);
+    if (refused !== undefined) return refused;
+    if (this.#flow?.queued === true) return this.#next(options);
+    const message = this.#next(
+      options,
+      () => this.#flow = new FlowWaiter<T>(onOver),
+    );
+    this.#tellStream();
+    return message;
+  }
+
+  #next(
+    options?: Wait,
+    make?: () => Waiter<T | undefined, undefined>,
+  ): MaybePromise<T | undefined> {
     const message = this.#poll();
     if (message !== undefined) return message;
     if (this.#ended) {
@@ -201,7 +243,10 @@ export class Inbox<T> implements Source<T> {
     }
     const refused = this.#refuse();
     if (refused !== undefined) return Promise.reject(refused);
-    return this.#receivers.add(undefined, options);
+    if (make === undefined) return this.#receivers.add(undefined, options);
+    const waiter = make();
+    this.#receivers.enter(waiter, options);
+    return waiter.promise;
   }
 
   /** A message that is there, or that the producer has at hand. */
@@ -455,6 +500,26 @@ class LoopWaiter<T> extends Waiter<T | undefined, undefined> {
     this.#owner.settled(this);
     this.#owner.over = true;
     super.reject(error);
+  }
+}
+
+/** A wait that what comes may go past. */
+class FlowWaiter<T> extends Waiter<T | undefined, undefined> {
+  readonly #onOver: () => void;
+
+  constructor(onOver: () => void) {
+    super(undefined);
+    this.#onOver = onOver;
+  }
+
+  override resolve(message: T | undefined): void {
+    super.resolve(message);
+    this.#onOver();
+  }
+
+  override reject(error: unknown): void {
+    super.reject(error);
+    this.#onOver();
   }
 }
 

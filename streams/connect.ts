@@ -1,5 +1,7 @@
 import { Channel } from "./channel.ts";
 import { BaseDuplex } from "./_duplex.ts";
+import { back, flow, intake } from "./_flow.ts";
+import type { Inflowing, Intake, Outflowing } from "./_flow.ts";
 import { PulledSource } from "./from.ts";
 import { MergedSource } from "./_merged.ts";
 import { Derived } from "./_operator.ts";
@@ -52,7 +54,13 @@ const SLOW: unique symbol = Symbol("slow");
  *
  * The sinks are closed with the source (half-closed where they can be), the
  * source with the last sink; an error is passed on to both. A message that
- * was under way to a sink that closed is gone.
+ * was under way to a sink that closed is gone. One that still waits for room
+ * in the only sink when `signal` aborts goes back to a source that is a
+ * connection: with `closeSource: false` the next to receive has it.
+ *
+ * From one `tcp` connection straight into another, or back into itself, bytes
+ * go without a chunk or a promise for each: as cheap as a loop over the
+ * runtime's own sockets. That needs a single sink, and no `timeout`.
  *
  * @example
  * ```ts
@@ -197,10 +205,12 @@ class Fed<T> {
 
 /** A source and its sinks, while they are joined. */
 class Joint<T> {
-  readonly #source: Source<T> & Ending;
+  readonly #source: Source<T> & Ending & Outflowing<T>;
   readonly #sinks: readonly Fed<T>[];
   readonly #closeSink: boolean;
   readonly #closeSource: boolean;
+  /** Where the source's messages may go without a wait for each. */
+  readonly #intake: Intake<T> | undefined;
   // Ends the wait for a message: the last sink closed, or the caller did.
   readonly #brake = new Brake();
   #open: number;
@@ -216,6 +226,10 @@ class Joint<T> {
     this.#closeSource = closeSource;
     this.#sinks = sinks.map((sink) => new Fed(sink, this.#brake, options));
     this.#open = sinks.length;
+    const { onSlow = "wait", timeout } = options;
+    if (sinks.length === 1 && onSlow === "wait" && timeout === undefined) {
+      this.#intake = (sinks[0] as Sink<T> & Inflowing<T>)[intake];
+    }
     for (const fed of this.#sinks) {
       fed.sink.closed?.then(({ error }) => this.#lose(fed, error));
     }
@@ -241,17 +255,31 @@ class Joint<T> {
     const source = this.#source;
     const brake = this.#brake;
     const wait: Wait = { signal: brake.for(source) };
+    const into = this.#intake;
     for (let moved = 1;; moved++) {
       if (brake.aborted) throw brake.reason;
-      const received = source.receive(wait);
+      const received = into === undefined || source[flow] === undefined
+        ? source.receive(wait)
+        : source[flow](into, wait);
       const message = received instanceof Promise ? await received : received;
       if (message === undefined) return;
       const fed = this.#sinks.length === 1
         ? this.#feed(this.#sinks[0], message)
         : this.#feedAll(message);
-      if (fed !== undefined) await fed;
-      // Both may be ready for ever: others want to run, too.
+      if (fed !== undefined) {
+        await (this.#sinks.length === 1 ? this.#orBack(fed, message) : fed);
+      } // Both may be ready for ever: others want to run, too.
       else if (moved % TURN === 0) await null;
+    }
+  }
+
+  /** A message whose only send was withdrawn is the source's again. */
+  async #orBack(fed: Promise<unknown>, message: T): Promise<void> {
+    try {
+      await fed;
+    } catch (error) {
+      if (error === this.#brake.reason) this.#source[back]?.(message);
+      throw error;
     }
   }
 

@@ -1,4 +1,6 @@
 import { toNetError } from "./_duplex.ts";
+import { back, flow, intake } from "./_flow.ts";
+import type { Inflowing, Intake, Outflowing } from "./_flow.ts";
 import type {
   CloseInfo,
   Duplex,
@@ -16,8 +18,8 @@ interface Ending {
 }
 
 class Spliced<In, Out> implements Duplex<In, Out> {
-  readonly #source: Source<In> & Ending;
-  readonly #sink: Sink<Out> & Ending;
+  readonly #source: Source<In> & Ending & Outflowing<In>;
+  readonly #sink: Sink<Out> & Ending & Inflowing<Out>;
   readonly closed: Promise<CloseInfo>;
   #settle!: (info: CloseInfo) => void;
 
@@ -64,6 +66,21 @@ class Spliced<In, Out> implements Duplex<In, Out> {
 
   send(message: Out, options?: Wait): MaybePromise<boolean> {
     return this.#sink.send(message, options);
+  }
+
+  get [intake](): Intake<Out> | undefined {
+    return this.#sink[intake];
+  }
+
+  [flow](into: Intake<In>, wait?: Wait): MaybePromise<In | undefined> {
+    const source = this.#source;
+    return source[flow] === undefined
+      ? source.receive(wait)
+      : source[flow](into, wait);
+  }
+
+  [back](message: In): void {
+    this.#source[back]?.(message);
   }
 
   /** Ends the sink, in its own half where it has two. */

@@ -1,4 +1,7 @@
 import { BaseDuplex, toError, toNetError } from "../streams/_duplex.ts";
+import { flow, intake } from "../streams/_flow.ts";
+import type { Intake } from "../streams/_flow.ts";
+import { setIntake, setPipeTo } from "../streams/_pipe_to.ts";
 import { refuseWait } from "../streams/_waiters.ts";
 import { Ring } from "../streams/_ring.ts";
 import {
@@ -15,8 +18,10 @@ import type {
   Wait,
 } from "../streams/types.ts";
 import { show } from "./_errors.ts";
+import { ExactRead } from "./_exact_read.ts";
+import { Inflow, Outflow } from "./_flow.ts";
 import { idledOut, IdleWatch } from "./_idle.ts";
-import { isShared, joined, noMessage, viewOf } from "./_message.ts";
+import { isShared, noMessage, viewOf } from "./_message.ts";
 import type { TlsInfo, Transport } from "./_transport.ts";
 import {
   checkStart,
@@ -83,7 +88,11 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
   #deaf = false;
   /** The peer has said FIN. */
   #ended = false;
-  #reading = false;
+  #exact: ExactRead | undefined;
+  #outflow: Outflow | undefined;
+  #readable: ReadableStream<Uint8Array> | undefined;
+  #writable: WritableStream<Bytes> | undefined;
+  #inflow: Inflow | undefined;
   /** Called when everything written, and FIN, is with the kernel. */
   #flushed: (() => void)[] = [];
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
@@ -142,8 +151,12 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
       );
     }
     if (head !== undefined && head.byteLength > 0) this.#take(head);
+    const isBorrowing = () => this.#outflow?.open === true;
     transport.attach({
-      data: (chunk) => this.#take(chunk),
+      get borrows() {
+        return isBorrowing();
+      },
+      data: (chunk, lent = false) => this.#take(chunk, lent),
       end: () => {
         this.#ended = true;
         this.inbox.end();
@@ -234,71 +247,49 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
     );
   }
 
-  async read(n: number, options?: Wait): Promise<Uint8Array | undefined> {
-    if (!Number.isInteger(n) || n < 0) {
-      throw new RangeError(
-        `Cannot read: n must be an integer of 0 or more: ${n}`,
-      );
-    }
-    if (n > this.#maxBuffered) {
-      throw new SizeLimitError(
-        `Cannot read ${n} bytes at once: maxBuffered is ${this.#maxBuffered}`,
-        { limit: this.#maxBuffered, address: this.remoteAddress },
-      );
-    }
-    if (this.#reading) {
-      throw new TypeError("Cannot read: another read is pending");
-    }
-    if (n === 0) return new Uint8Array(0);
-    this.#reading = true;
-    try {
-      return await this.#readExactly(n, options);
-    } finally {
-      this.#reading = false;
-    }
+  read(n: number, options?: Wait): Promise<Uint8Array | undefined> {
+    this.#exact ??= new ExactRead(this.inbox, this.#maxBuffered, {
+      remoteAddress: this.remoteAddress,
+      over: () => this.#over,
+    });
+    return this.#exact.read(n, options);
   }
 
-  async #readExactly(
-    n: number,
-    options?: Wait,
-  ): Promise<Uint8Array | undefined> {
-    const first = await this.receive(options);
-    if (first === undefined) return undefined;
-    if (first.byteLength >= n) return this.#split(first, n);
-    const parts = [first];
-    let filled = first.byteLength;
-    while (filled < n) {
-      let part;
-      try {
-        part = await this.receive(options);
-      } catch (error) {
-        // Given up: what was taken is the next one's.
-        if (!this.#over) this.#putBack(parts);
-        throw error;
-      }
-      if (part === undefined) {
-        this.#putBack(parts);
-        throw new ClosedError(
-          `Cannot read ${n} bytes from ${show(this.remoteAddress)}: ` +
-            `it ended after ${filled}`,
-          { code: "ERR_UNEXPECTED_END", address: this.remoteAddress },
-        );
-      }
-      parts.push(this.#split(part, n - filled));
-      filled += parts[parts.length - 1].byteLength;
-    }
-    return joined(parts, n);
+  [flow](
+    into: Intake<Uint8Array>,
+    wait?: Wait,
+  ): MaybePromise<Uint8Array | undefined> {
+    this.inbox.checkUnread();
+    return this.#flowInto(into, wait);
   }
 
-  /** The beginning of a chunk; the rest goes back. */
-  #split(chunk: Uint8Array, n: number): Uint8Array {
-    if (chunk.byteLength <= n) return chunk;
-    this.inbox.unshift(chunk.subarray(n));
-    return chunk.subarray(0, n);
+  #flowInto(
+    into: Intake<Uint8Array>,
+    wait?: Wait,
+  ): MaybePromise<Uint8Array | undefined> {
+    this.#outflow ??= new Outflow(this.#transport, this.inbox);
+    return this.#outflow.run(into, wait);
   }
 
-  #putBack(parts: Uint8Array[]): void {
-    for (const part of parts.reverse()) this.inbox.unshift(part);
+  override get readable(): ReadableStream<Uint8Array> {
+    return this.#readable ??= setPipeTo(super.readable, {
+      inbox: this.inbox,
+      flow: (into, wait) => this.#flowInto(into, wait),
+    });
+  }
+
+  override get writable(): WritableStream<Bytes> {
+    return this.#writable ??= setIntake(super.writable, this[intake]);
+  }
+
+  get [intake](): Intake<Uint8Array> {
+    return this.#inflow ??= new Inflow(this.#writer, {
+      open: () => !this.#finishing && !this.#over,
+      busy: () => this.outbox.waiting > 0,
+      count: (size) => this.#bytesWritten += size,
+      whenSent: (resolve) =>
+        this.#lent.push({ mark: this.#bytesWritten, resolve }),
+    });
   }
 
   closeWrite(): Promise<void> {
@@ -410,7 +401,7 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
         { address },
       );
     }
-    if (this.#reading || this.inbox.awaited) {
+    if (this.#exact?.pending || this.inbox.awaited) {
       throw new TypeError("Cannot start TLS: a receive is pending");
     }
   }
@@ -520,16 +511,21 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
     clearTimeout(this.#closeTimer);
     this.#writer.drop();
     this.outbox.close();
+    this.#inflow?.drop();
     for (let it = this.#lent.shift(); it; it = this.#lent.shift()) {
       it.resolve(false);
     }
     this.#tellFlushed();
   }
 
-  #take(chunk: Uint8Array): void {
+  #take(chunk: Uint8Array, lent = false): void {
     this.#bytesRead += chunk.byteLength;
     this.#idle?.touch();
     if (this.#deaf) return;
+    if (this.#outflow !== undefined && !this.#leaving) {
+      if (this.#outflow.pass(chunk, lent)) return;
+    }
+    if (lent) chunk = new Uint8Array(chunk);
     if (this.#leaving && this.inbox.full) {
       // From here on it has gaps for whoever still receives: let it end.
       this.#deaf = true;
@@ -548,19 +544,19 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
   #drained(): void {
     this.#idle?.touch();
     this.#writer.drained();
-    this.#roomy();
     const sent = this.#bytesWritten - this.#writer.buffered;
     for (let it = this.#lent.peek(); it; it = this.#lent.peek()) {
       if (it.mark > sent) break;
       this.#lent.shift();
       it.resolve(true);
     }
-    this.#tellFlushed();
+    this.#roomy();
   }
 
   /** There may be room: for who waits to send, and then for FIN. */
   #roomy(): void {
     this.outbox.admit();
+    this.#inflow?.roomy();
     this.#finishIfDue();
     this.#tellFlushed();
   }

@@ -13,12 +13,19 @@ const PATIENCE = 16;
  */
 export class ReadBuffer {
   #buffer: Uint8Array | undefined;
+  /** One that came back while the other one was in use. */
+  #spare: Uint8Array | undefined;
   #size = LEAST;
   #small = 0;
 
   /** Space for the next read. */
   space(): Uint8Array {
-    return this.#buffer ??= new Uint8Array(this.#size);
+    if (this.#buffer !== undefined) return this.#buffer;
+    const spare = this.#spare;
+    this.#spare = undefined;
+    return this.#buffer = spare?.byteLength === this.#size
+      ? spare
+      : new Uint8Array(this.#size);
   }
 
   /** Whether so many bytes are copied: then they can be lent just as well. */
@@ -39,9 +46,9 @@ export class ReadBuffer {
 
   /** Takes back what `take` gave, with the buffer that it was given with. */
   recycle({ buffer }: Uint8Array): void {
-    if (this.#buffer === undefined && buffer.byteLength === this.#size) {
-      this.#buffer = new Uint8Array(buffer);
-    }
+    if (buffer.byteLength !== this.#size) return;
+    if (this.#buffer === undefined) this.#buffer = new Uint8Array(buffer);
+    else this.#spare = new Uint8Array(buffer);
   }
 
   /** What was read into it: the caller's own from now on. */
@@ -77,7 +84,7 @@ export class ReadBuffer {
     } else if (++this.#small >= PATIENCE) {
       this.#small = 0;
       this.#size >>= 1;
-      this.#buffer = undefined;
+      this.#buffer = this.#spare = undefined;
     }
   }
 }

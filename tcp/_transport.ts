@@ -73,8 +73,8 @@ export interface Transport {
    */
   write(bytes: Uint8Array): boolean;
   /**
-   * From within `data`: the listener is done with the chunk, and needs
-   * nothing of it any more. Its memory may be used again.
+   * From `data` on: the listener is done with a chunk that was its own, and
+   * needs nothing of it any more. Its memory may be used again.
    */
   recycle?(chunk: Uint8Array): void;
   /** FIN, after all that was written. Reading goes on. */

@@ -99,13 +99,23 @@ export class Writer {
    */
   write(bytes: Uint8Array): void {
     const size = bytes.byteLength;
+    if (size <= COPY_LIMIT) return this.copy(bytes);
+    if (this.#over || this.#ending) return;
+    this.#seal();
+    this.#chunks.push(bytes);
+    this.#add(size);
+  }
+
+  /** Takes a copy of bytes, however many. */
+  copy(bytes: Uint8Array): void {
+    const size = bytes.byteLength;
     if (size === 0 || this.#over || this.#ending) return;
-    if (size <= COPY_LIMIT) {
+    if (size <= GATHER) {
       this.#room(size).set(bytes, this.#used);
       this.#used += size;
     } else {
       this.#seal();
-      this.#chunks.push(bytes);
+      this.#chunks.push(new Uint8Array(bytes));
     }
     this.#add(size);
   }
