@@ -2,6 +2,7 @@ import type { Address } from "../streams/types.ts";
 import { listenError } from "../tcp/_errors.ts";
 import { wholeness } from "./_bun_body.ts";
 import { standardOf } from "./_client_response.ts";
+import { nativeOf } from "./response.ts";
 import type { NativeExchange, NativeSocketEvents } from "./_exchange.ts";
 import { isThenable, NativeContext, NativeRequest } from "./_native.ts";
 import {
@@ -136,7 +137,8 @@ class BunHttpServer extends NativeServer {
     return response;
   }
 
-  protected adapt(exchange: BunRequest, response: Response): Response {
+  protected adapt(exchange: BunRequest, given: Response): Response {
+    const response = standardOf(nativeOf(given));
     if (takeoverOf(response) !== undefined && response.status === 101) {
       // It is a WebSocket by now: Bun wants no response.
       return undefined as unknown as Response;
@@ -149,7 +151,7 @@ class BunHttpServer extends NativeServer {
         exchange.raw.timeout(exchange.request, this.#idle);
       }
     }
-    return standardOf(response);
+    return response;
   }
 
   protected stop(): Promise<void> {

@@ -318,6 +318,18 @@ for (
   });
 }
 Object.setPrototypeOf(LightRequest.prototype, Native.prototype);
+if ((globalThis as { Bun?: unknown }).Bun !== undefined) {
+  // Shown as the native one is; the others look for what is found above.
+  Object.defineProperty(
+    LightRequest.prototype,
+    Symbol.for("nodejs.util.inspect.custom"),
+    {
+      value(this: LightRequest): Request {
+        return realOf(this);
+      },
+    },
+  );
+}
 Object.defineProperty(LightRequest.prototype, "constructor", {
   configurable: true,
   writable: true,

@@ -2,6 +2,12 @@ import { isFieldValue, isToken } from "./_field_syntax.ts";
 
 const Native = globalThis.Response;
 
+const { Deno: deno, Bun: bun } = globalThis as {
+  Deno?: unknown;
+  Bun?: unknown;
+};
+const onBun = bun !== undefined;
+
 /** What a light response was made of, before anything standard exists. */
 export interface PlainResponse {
   readonly status: number;
@@ -211,6 +217,18 @@ for (const key of Object.getOwnPropertyNames(Native.prototype)) {
   });
 }
 Object.setPrototypeOf(LightResponse.prototype, Native.prototype);
+if (onBun) {
+  // Shown as the native one is.
+  Object.defineProperty(
+    LightResponse.prototype,
+    Symbol.for("nodejs.util.inspect.custom"),
+    {
+      value(this: LightResponse): Response {
+        return materialize(this);
+      },
+    },
+  );
+}
 Object.setPrototypeOf(LightResponse, Native);
 
 /** Writes a response down, if nothing in it needs the real class. */
@@ -292,6 +310,13 @@ export function makeSwitch(
   return switching(status, headers);
 }
 
+/** A native response in place of a light one; any other as it is. */
+export function nativeOf(response: Response): Response {
+  return state in response
+    ? materialize(response as unknown as LightResponse)
+    : response;
+}
+
 /** A real response whose body is used up. */
 function spent(init: ResponseInit): Response {
   const response = new Native("", init);
@@ -327,9 +352,11 @@ function lightOf(plain: PlainResponse, statusText: string): Response {
   return response as unknown as Response;
 }
 
-/** Whether making the runtime's own class is what costs most: on Node. */
-const heavy = typeof (globalThis as { Deno?: unknown }).Deno === "undefined" &&
-  typeof (globalThis as { Bun?: unknown }).Bun === "undefined";
+/**
+ * Whether our own responses are light: on Node. On Bun somebody may hand them
+ * to a server of its own, which takes native ones only.
+ */
+const heavy = deno === undefined && !onBun;
 
 /** A response of parts that are known to be right; fields are flat. */
 export function makeResponse(
@@ -351,9 +378,10 @@ export function makeResponse(
 }
 
 /**
- * The response class to use in handlers: the runtime's own on Deno and Bun,
- * where it is cheap; on Node one that passes `instanceof Response`, behaves as
- * the standard says, and costs a tenth because it is built lazily.
+ * The response class to use in handlers: the runtime's own on Deno, where it
+ * is cheap; on Node and Bun one that passes `instanceof Response`, behaves as
+ * the standard says, and costs a tenth because it is built lazily. What is
+ * given to `Bun.serve` itself must be a native one.
  *
  * @example
  * ```ts
@@ -363,11 +391,16 @@ export function makeResponse(
  * console.log(response.status, await response.text());
  * ```
  */
-export const Response: typeof globalThis.Response = heavy ? Light : Native;
+export const Response: typeof globalThis.Response = deno === undefined
+  ? Light
+  : Native;
 
 /**
- * Makes the light `Response` the global one on Node, for code that is not
- * ours to change. Elsewhere it does nothing.
+ * Makes the light `Response` the global one on Node and Bun, for code that is
+ * not ours to change. On Deno it does nothing. On Bun all that takes native
+ * responses only, as `Bun.serve`, `Bun.write` and `HTMLRewriter` do, must not
+ * be given one made by the global class from then on; both engines of
+ * `http.serve` take either.
  *
  * @example
  * ```ts

@@ -24,6 +24,8 @@ const runtime = globals.Deno !== undefined
   : "node";
 const kinds = runtime === "node"
   ? ["raw", "wire", "light", "installed"]
+  : runtime === "bun"
+  ? ["raw", "native", "wire", "light", "installed"]
   : ["raw", "native", "wire"];
 
 interface Scenario {
