@@ -8,6 +8,7 @@ import type { NetError } from "../streams/errors.ts";
 import type { Address, MaybePromise } from "../streams/types.ts";
 import { connectError, cutError, listenError } from "./_errors.ts";
 import { interleave, raceAddresses } from "./_eyeballs.ts";
+import { bufferOf, DirectReads, readDirectly } from "./_node_read.ts";
 import type {
   DialOptions,
   ListenEvents,
@@ -96,6 +97,8 @@ export class NodeTransport implements Transport {
   /** Whether it is a socket of Node's own, without TLS. */
   readonly #plain: boolean;
   #events: TransportEvents | undefined;
+  /** None where Node makes the buffers. */
+  #reads: DirectReads | undefined;
   #error: NetError | undefined;
   #over = false;
   #closed = false;
@@ -134,6 +137,7 @@ export class NodeTransport implements Transport {
     const transport = this[owner]!;
     transport.#over = true;
     transport.#closed = true;
+    transport.#reads?.release();
     transport.#events?.close(transport.#error);
   }
 
@@ -157,6 +161,17 @@ export class NodeTransport implements Transport {
     if (transport.#over) return;
     const { buffer, byteOffset, byteLength } = chunk;
     transport.#events!.data(new Uint8Array(buffer, byteOffset, byteLength));
+  }
+
+  static #onRead(this: NetSocket, size: number, buffer: Uint8Array): boolean {
+    const transport = this[owner]!;
+    if (transport.#over) return true;
+    // For whoever listens beside us.
+    if (this.listenerCount("data") > 0) {
+      this.emit("data", bufferOf(buffer, size));
+    }
+    const events = transport.#paused ? undefined : transport.#events;
+    return transport.#reads!.take(size, buffer, events);
   }
 
   /**
@@ -215,8 +230,12 @@ export class NodeTransport implements Transport {
       queueMicrotask(() => this.#events!.close(this.#error));
       return;
     }
-    this.#socket.on("data", NodeTransport.#onData);
-    if (isNode) this.#socket.push = NodeTransport.#push;
+    if (this.#plain && readDirectly(this.#socket, NodeTransport.#onRead)) {
+      this.#reads = new DirectReads();
+    } else {
+      this.#socket.on("data", NodeTransport.#onData);
+      if (isNode) this.#socket.push = NodeTransport.#push;
+    }
     if (!this.#paused) this.#socket.resume();
   }
 
@@ -236,8 +255,9 @@ export class NodeTransport implements Transport {
   }
 
   recycle(chunk: Uint8Array): void {
+    if (this.#reads !== undefined) this.#reads.recycle(chunk);
     // Whoever listens beside us has the same memory.
-    if (this.#socket.listenerCount("data") === 1) free(chunk);
+    else if (this.#socket.listenerCount("data") === 1) free(chunk);
   }
 
   readonly #onWritten = (): void => this.idled();
@@ -267,14 +287,27 @@ export class NodeTransport implements Transport {
     } else this.#socket.destroy();
   }
 
+  /** What reads directly tells of a disconnect only while it reads. */
   pause(): void {
     this.#paused = true;
+    if (this.#reads !== undefined) return;
     if (!this.#over && !this.#ended) this.#socket.pause();
   }
 
   resume(): void {
     this.#paused = false;
-    if (!this.#over && this.#events !== undefined) this.#socket.resume();
+    if (this.#over || this.#events === undefined) return;
+    if (this.#reads?.held === undefined) this.#socket.resume();
+    else queueMicrotask(() => this.#giveHeld());
+  }
+
+  #giveHeld(): void {
+    const reads = this.#reads!;
+    const { held } = reads;
+    if (held === undefined || this.#paused || this.#over) return;
+    reads.held = undefined;
+    this.#events!.data(held);
+    if (!this.#over && !this.#paused) this.#socket.resume();
   }
 
   setNoDelay(on: boolean): void {

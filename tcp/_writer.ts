@@ -1,4 +1,5 @@
 import { Ring } from "../streams/_ring.ts";
+import { writable } from "./_node_memory.ts";
 import type { Transport } from "./_transport.ts";
 
 /** Size of the buffer that small writes are gathered in at first. */
@@ -158,15 +159,15 @@ export class Writer {
     let tail = this.#tail;
     if (tail !== undefined && tail.byteLength - this.#used >= size) return tail;
     if (tail !== undefined && GATHER - this.#used >= size) {
-      const larger = pool.pop() ?? new Uint8Array(GATHER);
+      const larger = pool.pop() ?? writable(GATHER);
       larger.set(tail.subarray(0, this.#used));
       recycle(tail);
       return this.#tail = larger;
     }
     this.#seal();
     tail = size <= SMALL
-      ? smallPool.pop() ?? new Uint8Array(SMALL)
-      : pool.pop() ?? new Uint8Array(GATHER);
+      ? smallPool.pop() ?? writable(SMALL)
+      : pool.pop() ?? writable(GATHER);
     return this.#tail = tail;
   }
 

@@ -412,6 +412,39 @@ for (const [name, open] of doors) {
           await kit.close();
         }
       });
+
+      test("its chunks are no other's, however large and small", async () => {
+        const kit = await rig(open);
+        try {
+          const pairs = [await kit[side](), await kit[side]()];
+          const seen = pairs.map(({ transport }) => {
+            const recorder = new Recorder();
+            transport.attach(recorder);
+            return recorder;
+          });
+          // Small ones, some that fill every buffer, and small ones again.
+          const sizes = [1, 64, 5000, 65_483, 53, 262_144, 65_536, 40_000, 1];
+          let sent = 0;
+          for (const size of [...sizes, 1, 1, 1, 1, 1, 1, 70_000, 7]) {
+            sent += size;
+            pairs.forEach(({ peer }, n) => {
+              peer.write(new Uint8Array(size).fill(n + 1));
+            });
+            await until(() => seen.every(({ bytes }) => bytes === sent), "it");
+          }
+          seen.forEach(({ chunks }, n) => {
+            for (const chunk of chunks) {
+              assert(chunk.every((byte) => byte === n + 1));
+              // Behind it is nothing of anybody else's either.
+              for (const byte of new Uint8Array(chunk.buffer)) {
+                assert(byte === n + 1 || byte === 0);
+              }
+            }
+          });
+        } finally {
+          await kit.close();
+        }
+      });
     });
   }
 
