@@ -1,6 +1,6 @@
 import { DnsError } from "../streams/errors.ts";
 import type { MaybePromise } from "../streams/types.ts";
-import { copy, COPY_LIMIT } from "./_copy.ts";
+import { COPY_LIMIT } from "./_copy.ts";
 import { sendError } from "./_errors.ts";
 import type {
   Endpoint,
@@ -63,6 +63,23 @@ interface DgramModule {
 /** Datagrams in a row that go out without asking what became of them. */
 const MAX_UNHEARD = 31;
 
+/** Where datagrams are put that the system mostly takes at once. */
+let scratch = new Uint8Array(COPY_LIMIT);
+let part = scratch;
+
+/** A copy of so small a datagram, good until the next call. */
+function briefly(data: Uint8Array): Uint8Array {
+  const size = data.byteLength;
+  if (part.byteLength !== size) part = scratch.subarray(0, size);
+  part.set(data);
+  return part;
+}
+
+/** The system still needs the last copy. */
+function keep(): void {
+  part = scratch = new Uint8Array(COPY_LIMIT);
+}
+
 /** How the runtimes want an interface named: IPv6 ones by a zone. */
 export function interfaceName(name: string, family: 4 | 6): string {
   return family === 6 && !name.includes("%") ? `::%${name}` : name;
@@ -77,6 +94,8 @@ class DgramRuntimeSocket implements RuntimeSocket {
   readonly #connected: boolean;
   readonly #quiet: boolean;
   #unheard = 0;
+  /** Whether the system has not taken all at once. */
+  #clogged = false;
   #closed = false;
 
   constructor(
@@ -103,16 +122,24 @@ class DgramRuntimeSocket implements RuntimeSocket {
   attempt(data: Uint8Array, address: string, port: number): boolean {
     if (
       !this.#quiet || this.#unheard === MAX_UNHEARD ||
-      data.byteLength > COPY_LIMIT || this.raw.getSendQueueCount() > 0
+      data.byteLength > COPY_LIMIT || this.#waits()
     ) return false;
     this.#unheard++;
     try {
       // A callback would cost a tenth of the whole.
-      this.raw.send(copy(data), port, address);
-      return true;
+      this.raw.send(briefly(data), port, address);
     } catch {
       return false;
     }
+    this.#clogged = this.raw.getSendQueueCount() > 0;
+    if (this.#clogged) keep();
+    return true;
+  }
+
+  /** Whether something that nobody is told of waits for the system. */
+  #waits(): boolean {
+    return this.#clogged &&
+      (this.#clogged = this.raw.getSendQueueCount() > 0);
   }
 
   send(datagram: Outgoing): void {
