@@ -8,7 +8,7 @@ import {
   assertStringIncludes,
 } from "./assert.ts";
 import { HOST, portOf, scene, take, text } from "./_udp_support.ts";
-import { until, within } from "./_support.ts";
+import { runtime, until, within } from "./_support.ts";
 import { bind } from "../udp/mod.ts";
 import type { BindOptions, OutgoingDatagram } from "../udp/mod.ts";
 import {
@@ -190,6 +190,42 @@ scene("bind() with broadcast lets broadcasts out", async (s) => {
   });
   assertStrictEquals(sent, true);
   assertStrictEquals(text(await take(receiver)), "to all");
+});
+
+/** As much of a `dgram.Socket` as a full kernel shows in. */
+interface Queueing {
+  send(...args: unknown[]): void;
+  getSendQueueCount(): number;
+}
+
+// Elsewhere the runtime copies, or tells of every datagram.
+const queues = runtime === "node" ? scene : () => {};
+queues("send() keeps what the system does not take at once", async (s) => {
+  const socket = await s.bind();
+  const peer = await s.peer();
+  const data = new Uint8Array(4);
+  const send = (letter: string) => {
+    data.fill(letter.charCodeAt(0));
+    return socket.send({ data, hostname: HOST, port: peer.port });
+  };
+  for (const letter of "abc") {
+    await send(letter);
+    assertStrictEquals((await peer.next()).text, letter.repeat(4));
+  }
+  const raw = socket.raw as Queueing;
+  const { send: real } = raw;
+  const queue: unknown[][] = [];
+  raw.getSendQueueCount = () => queue.length;
+  raw.send = (...args) => void queue.push(args);
+  const sent = [..."defgh"].map(send);
+  assert(queue.length > 0);
+  raw.send = real;
+  for (const args of queue.splice(0)) real.apply(raw, args);
+  assertEquals(await Promise.all(sent), Array(5).fill(true));
+  await send("i");
+  for (const letter of "defghi") {
+    assertStrictEquals((await peer.next()).text, letter.repeat(4));
+  }
 });
 
 scene("send() does not reject when nobody listens there", async (s) => {
