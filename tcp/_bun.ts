@@ -46,6 +46,12 @@ interface BunNet {
   listen(options: object): BunListener;
 }
 
+/** Bytes that are worth the trouble: what is smaller costs nothing. */
+const WORTH_FREEING = 32 * 1024;
+
+/** Since ES2024. */
+type Transferable = ArrayBufferLike & { transfer?(size: number): unknown };
+
 const bun = (globalThis as unknown as { Bun: BunNet }).Bun;
 
 function tcpAddress(hostname = "", port = 0): Address {
@@ -117,6 +123,12 @@ export class BunTransport implements Transport {
     this.#queue.push(rest);
     this.#pending += rest.byteLength;
     return false;
+  }
+
+  /** Until the collector comes every large chunk has memory that is cold. */
+  recycle({ buffer, byteLength }: Uint8Array): void {
+    if (byteLength < WORTH_FREEING || byteLength < buffer.byteLength) return;
+    (buffer as Transferable).transfer?.(0);
   }
 
   end(): void {

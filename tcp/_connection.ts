@@ -287,8 +287,6 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
       open: () => !this.#finishing && !this.#over,
       busy: () => this.outbox.waiting > 0,
       count: (size) => this.#bytesWritten += size,
-      whenSent: (resolve) =>
-        this.#lent.push({ mark: this.#bytesWritten, resolve }),
     });
   }
 
@@ -545,6 +543,7 @@ export class TcpConnection extends BaseDuplex<Uint8Array, Bytes, CloseInfo>
     this.#idle?.touch();
     this.#writer.drained();
     const sent = this.#bytesWritten - this.#writer.buffered;
+    this.#inflow?.sent(sent);
     for (let it = this.#lent.peek(); it; it = this.#lent.peek()) {
       if (it.mark > sent) break;
       this.#lent.shift();

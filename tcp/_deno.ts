@@ -141,9 +141,9 @@ export class DenoTransport implements Transport {
 
   write(bytes: Uint8Array): boolean {
     if (this.#over || this.#ending || bytes.byteLength === 0) return true;
-    this.#queue.push(bytes);
     this.#pending += bytes.byteLength;
-    if (!this.#writing) this.#pump();
+    if (this.#writing) this.#queue.push(bytes);
+    else this.#put(bytes);
     return false;
   }
 
@@ -151,9 +151,9 @@ export class DenoTransport implements Transport {
     this.#buffer.recycle(chunk);
   }
 
-  /** Writes what is first in the queue, and so on with what comes then. */
-  #pump(): void {
-    const bytes = this.#current = this.#queue.shift()!;
+  /** Writes this, and then what has been queued. */
+  #put(bytes: Uint8Array): void {
+    this.#current = bytes;
     this.#writing = true;
     // An async function would be one more promise for each of them.
     this.#conn.write(bytes).then(this.#onWritten, this.#onCut);
@@ -163,8 +163,8 @@ export class DenoTransport implements Transport {
     if (this.#over) return;
     this.#pending -= size;
     const bytes = this.#current!;
-    if (size < bytes.byteLength) this.#queue.unshift(bytes.subarray(size));
-    if (this.#queue.length > 0) return this.#pump();
+    if (size < bytes.byteLength) return this.#put(bytes.subarray(size));
+    if (this.#queue.length > 0) return this.#put(this.#queue.shift()!);
     this.#current = undefined;
     this.#writing = false;
     if (this.#ending) this.#sendEnd();

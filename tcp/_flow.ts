@@ -1,8 +1,9 @@
 import type { Giver, Intake } from "../streams/_flow.ts";
-import { WORTH_FREEING } from "../streams/_free.ts";
 import type { Inbox } from "../streams/_inbox.ts";
+import { Ring } from "../streams/_ring.ts";
 import type { MaybePromise, Wait } from "../streams/types.ts";
 import type { Transport } from "./_transport.ts";
+import { COPY_LIMIT } from "./_writer.ts";
 import type { Writer } from "./_writer.ts";
 
 /** The bytes of a transport on their way past the inbox, into an intake. */
@@ -66,18 +67,26 @@ interface Owner {
   open(): boolean;
   /** Whether somebody waits to send. */
   busy(): boolean;
-  /** Counts bytes that are written. */
-  count(size: number): void;
-  /** Calls back once all that is written by now is with the kernel. */
-  whenSent(done: (sent: boolean) => void): void;
+  /** Counts bytes that are written; gives how many there have been. */
+  count(size: number): number;
+}
+
+/** A chunk that the kernel does not have yet. */
+interface Kept {
+  /** What the owner has counted behind it. */
+  readonly mark: number;
+  readonly chunk: Uint8Array;
+  readonly giver: Giver<Uint8Array>;
 }
 
 /** The intake of a connection: what comes goes to the kernel at once. */
 export class Inflow implements Intake<Uint8Array> {
   readonly #writer: Writer;
   readonly #owner: Owner;
-  /** Who gave it and has to wait until there is room. */
-  readonly #waiting = new Set<Giver<Uint8Array>>();
+  readonly #kept = new Ring<Kept>();
+  /** Who gave it, and has to wait until there is room. */
+  #waiting: Giver<Uint8Array> | undefined;
+  #others: Set<Giver<Uint8Array>> | undefined;
 
   constructor(writer: Writer, owner: Owner) {
     this.#writer = writer;
@@ -96,35 +105,44 @@ export class Inflow implements Intake<Uint8Array> {
     const writer = this.#writer;
     const owner = this.#owner;
     if (!owner.open() || owner.busy() || writer.full) return undefined;
-    const size = chunk.byteLength;
-    owner.count(size);
-    if (lent) writer.copy(chunk);
-    else writer.give(chunk);
-    writer.flush();
-    if (!lent && size >= WORTH_FREEING) {
-      if (!writer.blocked) giver.recycle(chunk);
-      else {
-        owner.whenSent((sent) => {
-          if (sent) giver.recycle(chunk);
-        });
-      }
+    const mark = owner.count(chunk.byteLength);
+    if (lent || (writer.blocked && chunk.byteLength <= COPY_LIMIT)) {
+      writer.copy(chunk);
+      writer.flush();
+      if (!lent) giver.recycle(chunk);
+    } else {
+      writer.pass(chunk);
+      if (writer.blocked) this.#kept.push({ mark, chunk, giver });
+      else giver.recycle(chunk);
     }
     if (!writer.full) return true;
-    this.#waiting.add(giver);
+    if (this.#waiting === undefined) this.#waiting = giver;
+    else if (this.#waiting !== giver) (this.#others ??= new Set()).add(giver);
     return false;
+  }
+
+  /** So many bytes, of all that were counted, are with the kernel. */
+  sent(count: number): void {
+    for (let it = this.#kept.peek(); it; it = this.#kept.peek()) {
+      if (it.mark > count) break;
+      this.#kept.shift();
+      it.giver.recycle(it.chunk);
+    }
   }
 
   /** To be called when there may be room. */
   roomy(): void {
-    if (this.#waiting.size === 0) return;
-    if (this.#writer.full || this.#owner.busy()) return;
-    const waiting = [...this.#waiting];
-    this.#waiting.clear();
-    for (const giver of waiting) giver.resume();
+    const first = this.#waiting;
+    if (first === undefined || this.#writer.full || this.#owner.busy()) return;
+    const others = this.#others;
+    this.#waiting = this.#others = undefined;
+    first.resume();
+    if (others !== undefined) { for (const other of others) other.resume(); }
   }
 
-  /** Nobody waits here any longer. */
+  /** The connection is over: nobody waits here any longer. */
   drop(): void {
-    this.#waiting.clear();
+    this.#waiting = this.#others = undefined;
+    this.#kept.clear();
   }
 }

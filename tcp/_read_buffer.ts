@@ -45,10 +45,12 @@ export class ReadBuffer {
   }
 
   /** Takes back what `take` gave, with the buffer that it was given with. */
-  recycle({ buffer }: Uint8Array): void {
+  recycle(chunk: Uint8Array): void {
+    const { buffer, byteLength } = chunk;
     if (buffer.byteLength !== this.#size) return;
-    if (this.#buffer === undefined) this.#buffer = new Uint8Array(buffer);
-    else this.#spare = new Uint8Array(buffer);
+    const whole = byteLength === this.#size ? chunk : new Uint8Array(buffer);
+    if (this.#buffer === undefined) this.#buffer = whole;
+    else this.#spare = whole;
   }
 
   /** What was read into it: the caller's own from now on. */

@@ -133,6 +133,21 @@ export class Writer {
     this.#add(bytes.byteLength);
   }
 
+  /**
+   * Hands bytes on at once, behind what is queued. They must not be changed
+   * before the kernel has them, and do not count as a share of the event
+   * loop: they are a part of one.
+   */
+  pass(bytes: Uint8Array): void {
+    if (this.#over || this.#ending) return;
+    if (this.#queued > 0) this.flush();
+    if (this.#blocked || this.#queued > 0) {
+      this.#seal();
+      this.#chunks.push(bytes);
+      this.#queued += bytes.byteLength;
+    } else this.#blocked = !this.#transport.write(bytes);
+  }
+
   /** Takes a text, as UTF-8; gives the number of its bytes. */
   writeText(text: string): number {
     if (text.length === 0 || this.#over || this.#ending) return 0;

@@ -9,9 +9,12 @@ import * as net from "node:net";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { connect } from "../../streams/mod.ts";
 import { serve } from "../../tcp/mod.ts";
 import type { Connection } from "../../tcp/mod.ts";
 
+/** Bytes that were seen. */
+let bytes = 0;
 const ROUNDS = 5;
 const WARM_UP = 500;
 const WINDOW = 1500;
@@ -39,6 +42,8 @@ const { Deno, Bun } = globalThis as unknown as {
 };
 
 type Echo = (count: (bytes: number) => void) => Promise<number>;
+/** Bytes that were received, for those who see none of them. */
+let received = (): number => bytes;
 
 /** The runtime's own loop, as one would write it by hand. */
 const raw: Echo = async (count) => {
@@ -119,6 +124,15 @@ function ours(
   };
 }
 
+/** The same, of what never shows its bytes: the server counts them. */
+function unseen(handler: (connection: Connection) => Promise<void>): Echo {
+  return async () => {
+    const server = await serve(handler, { hostname: HOST, port: 0 });
+    received = () => server.stats().bytesRead;
+    return (server.address as { port: number }).port;
+  };
+}
+
 const echoes: Record<string, Echo> = {
   raw,
   "receive/send": ours(async (connection, count) => {
@@ -137,7 +151,11 @@ const echoes: Record<string, Echo> = {
       await connection.send(chunk);
     }
   }),
-  "pipeTo": ours(async (connection, count) => {
+  "connect": unseen((connection) => connect(connection, connection)),
+  "pipeTo": unseen((connection) =>
+    connection.readable.pipeTo(connection.writable)
+  ),
+  "pipeThrough": ours(async (connection, count) => {
     await connection.readable.pipeThrough(
       new TransformStream({
         transform(chunk: Uint8Array, controller) {
@@ -169,16 +187,19 @@ function load(port: number, size: number): void {
 if (process.argv[2] === "load") {
   load(Number(process.argv[3]), Number(process.argv[4]));
 } else if (process.argv[2] === "serve") {
-  let bytes = 0;
   const port = await echoes[process.argv[3]]((size) => bytes += size);
   console.log(JSON.stringify({ port }));
   await new Promise((resolve) => setTimeout(resolve, WARM_UP));
-  const before = { bytes, cpu: process.cpuUsage(), at: performance.now() };
+  const before = {
+    bytes: received(),
+    cpu: process.cpuUsage(),
+    at: performance.now(),
+  };
   await new Promise((resolve) => setTimeout(resolve, WINDOW));
   const { user, system } = process.cpuUsage(before.cpu);
   const seconds = (performance.now() - before.at) / 1000;
   console.log(JSON.stringify({
-    bytes: bytes - before.bytes,
+    bytes: received() - before.bytes,
     cpu: user + system,
     seconds,
   }));

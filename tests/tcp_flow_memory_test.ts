@@ -1,0 +1,284 @@
+// Whose memory the bytes are that flow from one connection into another, told
+// with transports that do nothing by themselves.
+
+import { describe, test } from "node:test";
+import { assert, assertEquals, assertRejects } from "./assert.ts";
+import { settled } from "./_streams_support.ts";
+import { within } from "./_support.ts";
+import { ways } from "./_tcp_flow.ts";
+import { connect as join } from "../streams/mod.ts";
+import { TcpConnection } from "../tcp/_connection.ts";
+import type { ConnectionOptions } from "../tcp/_connection.ts";
+import type { Transport, TransportEvents } from "../tcp/_transport.ts";
+import type { Connection } from "../tcp/mod.ts";
+
+const address = { transport: "tcp", hostname: "127.0.0.1", port: 1 } as const;
+
+/** What a test does by hand with a transport. */
+class Handmade implements Transport {
+  readonly remoteAddress = address;
+  readonly localAddress = address;
+  readonly raw: unknown = undefined;
+  readonly recycled: Uint8Array[] = [];
+  readonly written: Uint8Array[] = [];
+  /** What `write` took, and the kernel has not. */
+  readonly kept: Uint8Array[] = [];
+  events!: TransportEvents;
+  paused = false;
+  over = false;
+  finished = false;
+  /** How many writes the kernel takes. */
+  room = Infinity;
+
+  get pending(): number {
+    return this.kept.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  }
+  get lastWritten(): number | undefined {
+    return this.written[this.written.length - 1]?.[0];
+  }
+  attach(events: TransportEvents): void {
+    this.events = events;
+  }
+  write(bytes: Uint8Array): boolean {
+    if (this.room > 0 && this.kept.length === 0) {
+      this.room--;
+      this.written.push(bytes.slice());
+      return true;
+    }
+    this.kept.push(bytes);
+    return false;
+  }
+  /** The kernel has it all. */
+  drain(): void {
+    for (const bytes of this.kept.splice(0)) this.written.push(bytes.slice());
+    this.events.drain();
+  }
+  recycle(chunk: Uint8Array): void {
+    this.recycled.push(chunk);
+    chunk.fill(0);
+  }
+  /** What it read into memory that it uses again. */
+  lend(size: number, value: number): void {
+    const chunk = new Uint8Array(size).fill(value);
+    this.events.data(chunk, true);
+    chunk.fill(0);
+  }
+  /** What it read, for good. */
+  give(size: number, value: number): Uint8Array {
+    const chunk = new Uint8Array(size).fill(value);
+    this.events.data(chunk);
+    return chunk;
+  }
+  end(): void {
+    this.finished = true;
+  }
+  destroy(): void {
+    if (this.over) return;
+    this.over = true;
+    queueMicrotask(() => this.events.close());
+  }
+  reset(): void {
+    this.destroy();
+  }
+  pause(): void {
+    this.paused = true;
+  }
+  resume(): void {
+    this.paused = false;
+  }
+  setNoDelay(): void {}
+  setKeepAlive(): void {}
+  ref(): void {}
+  unref(): void {}
+}
+
+interface Bench {
+  readonly from: Handmade;
+  readonly to: Handmade;
+  readonly source: Connection;
+  readonly sink: Connection;
+}
+
+function bench(options?: ConnectionOptions): Bench {
+  const [from, to] = [new Handmade(), new Handmade()];
+  return {
+    from,
+    to,
+    source: new TcpConnection(from, options),
+    sink: new TcpConnection(to, options),
+  };
+}
+
+/** The first byte of each, and how many there are. */
+function told(chunks: readonly Uint8Array[]): [number, number][] {
+  return chunks.map((chunk) => [chunk[0], chunk.byteLength]);
+}
+
+for (const [name, move] of Object.entries(ways)) {
+  describe(`${name} of bytes`, () => {
+    test("hands on at once what comes, and gives the memory back", async () => {
+      const { from, to, source, sink } = bench();
+      const moved = move(source, sink);
+      await settled();
+      assertEquals(from.events.borrows, true);
+      const chunk = from.give(40_000, 1);
+      assertEquals(told(to.written), [[1, 40_000]]);
+      assertEquals(from.recycled, [chunk]);
+      from.lend(100, 2);
+      from.lend(40_000, 3);
+      assertEquals(told(to.written).slice(1), [[2, 100], [3, 40_000]]);
+      assertEquals(from.recycled.length, 1);
+      from.events.end();
+      await within(moved);
+      assertEquals(to.finished, true);
+      assertEquals(from.events.borrows, false);
+      assertEquals([source.bytesRead, sink.bytesWritten], [80_100, 80_100]);
+    });
+
+    test("keeps the memory while the kernel has no room", async () => {
+      const { from, to, source, sink } = bench();
+      to.room = 0;
+      const moved = move(source, sink);
+      await settled();
+      const first = from.give(30_000, 1);
+      from.lend(20_000, 2);
+      from.give(1000, 3);
+      const last = from.give(30_000, 4);
+      assertEquals(from.paused, true);
+      // The small one was copied, and its memory is free at once.
+      assertEquals(told(from.recycled), [[0, 1000]]);
+      assertEquals(sink.buffered, 81_000);
+      for (let n = 0; n < 3; n++) to.drain();
+      const bytes = to.written.flatMap((chunk) => [...chunk]);
+      assertEquals(bytes.length, 81_000);
+      assertEquals(
+        [0, 30_000, 50_000, 51_000].map((at) => bytes[at]),
+        [1, 2, 3, 4],
+      );
+      assertEquals(bytes.lastIndexOf(0), -1);
+      assert(from.recycled.includes(first) && from.recycled.includes(last));
+      assertEquals(from.paused, false);
+      from.events.end();
+      await within(moved);
+    });
+
+    test("gives no memory back that a write may still use", async () => {
+      const { from, to, source, sink } = bench();
+      to.room = 0;
+      const moved = move(source, sink);
+      moved.catch(() => {});
+      await settled();
+      from.give(30_000, 1);
+      sink.destroy(new Error("gone"));
+      await assertRejects(() => within(moved));
+      await within(source.closed);
+      assertEquals(from.recycled, []);
+    });
+
+    test("goes on where it was once it is aborted", async () => {
+      const { from, to, source, sink } = bench();
+      to.room = 0;
+      const controller = new AbortController();
+      const moved = move(source, sink, {
+        signal: controller.signal,
+        keepSink: true,
+        keepSource: true,
+      });
+      moved.catch(() => {});
+      await settled();
+      from.give(70_000, 1);
+      assertEquals(from.paused, true);
+      controller.abort();
+      await assertRejects(() => within(moved));
+      assertEquals(from.paused, false);
+      assertEquals(from.events.borrows, false);
+      const kept = from.give(30_000, 2);
+      const chunk = name === "connect()"
+        ? await source.receive()
+        : (await source.readable.getReader().read()).value;
+      assertEquals(chunk, kept);
+      to.drain();
+      assertEquals(told(to.written), [[1, 70_000]]);
+      assertEquals(sink.buffered, 0);
+    });
+
+    test("never passes `maxBuffered`, and stays at its mark", async () => {
+      const { from, to, source, sink } = bench({
+        highWaterMark: 10_000,
+        maxBuffered: 20_000,
+      });
+      to.room = 0;
+      const moved = move(source, sink);
+      await settled();
+      let given = 0;
+      while (!from.paused) from.give(1000, ++given);
+      assertEquals(given, 10);
+      // A transport that had more already.
+      from.give(1000, ++given);
+      await settled();
+      assertEquals(sink.buffered, 11_000);
+      for (let n = 0; n < 5; n++) {
+        to.drain();
+        await settled();
+      }
+      assertEquals(from.paused, false);
+      from.events.end();
+      await within(moved);
+      const all = to.written.reduce((sum, chunk) => sum + chunk.byteLength, 0);
+      assertEquals([all, to.lastWritten], [11_000, 11]);
+    });
+
+    test("keeps the order with who sends besides", async () => {
+      const { from, to, source, sink } = bench();
+      to.room = 0;
+      const moved = move(source, sink, { keepSink: true });
+      await settled();
+      from.give(40_000, 1);
+      assertEquals(from.paused, false);
+      const sent = sink.send(new Uint8Array(40_000).fill(2));
+      from.give(40_000, 3);
+      assertEquals(sink.buffered, 80_000);
+      for (let n = 0; n < 5; n++) {
+        to.drain();
+        await settled();
+      }
+      assertEquals(await within(Promise.resolve(sent)), true);
+      assertEquals(to.written.map(([first]) => first), [1, 2, 3]);
+      from.events.end();
+      await within(moved);
+    });
+  });
+}
+
+test("`connect()` of two sources into one sink has both wait", async () => {
+  const { from, to, source, sink } = bench();
+  const other = new Handmade();
+  const second = new TcpConnection(other);
+  to.room = 0;
+  const moved = [
+    join(source, sink, { closeSink: false }),
+    join(second, sink, { closeSink: false }),
+  ];
+  await settled();
+  from.give(40_000, 1);
+  other.give(40_000, 2);
+  assertEquals([from.paused, other.paused], [false, true]);
+  from.give(1000, 3);
+  for (let n = 0; n < 5; n++) {
+    to.drain();
+    await settled();
+  }
+  assertEquals([from.paused, other.paused], [false, false]);
+  from.give(70_000, 4);
+  other.give(70_000, 5);
+  from.give(70_000, 6);
+  for (let n = 0; n < 5; n++) {
+    to.drain();
+    await settled();
+  }
+  assertEquals([from.paused, other.paused], [false, false]);
+  assertEquals(to.written.map(([first]) => first), [1, 2, 3, 4, 5, 6]);
+  from.events.end();
+  other.events.end();
+  await within(Promise.all(moved));
+});
