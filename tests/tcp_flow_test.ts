@@ -141,7 +141,7 @@ for (const [name, move] of Object.entries(ways)) {
           20_000,
         );
         assert(source.bytesRead < size / 2, `${source.bytesRead}`);
-        assert(sink.buffered <= 256 * 1024, `${sink.buffered}`);
+        assert(sink.buffered <= MIB, `${sink.buffered}`);
         const got = summed(to);
         assertEquals(await within(got, 20_000), { size, sum: sumOf(size) });
         await within(poured);
