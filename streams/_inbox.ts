@@ -12,7 +12,7 @@ const MAX_RECEIVERS = 65_536;
 /** Messages that weigh less than one on the average, past which it is full. */
 const MAX_LIGHT = 65_536;
 
-/** `size` and `onWait` are called as functions, the others as methods. */
+/** `size` is called as a function, the others as methods. */
 export interface InboxOptions<T> {
   /** Weight of a message. @default {() => 1} */
   size?: (message: T) => number;
@@ -23,7 +23,7 @@ export interface InboxOptions<T> {
   /** There is room again, after a `push` that gave `false`. */
   onRoom?(): void;
   /** Somebody is about to wait; a producer that pulls may push right now. */
-  onWait?: () => void;
+  onWait?(): void;
   /** Its Web Stream is read from. */
   onPull?(): void;
   /** The consumer cancelled its Web Stream: nobody will read on. */
@@ -42,7 +42,7 @@ export class Inbox<T> implements Source<T> {
   readonly #options: InboxOptions<T>;
   readonly #size: ((message: T) => number) | undefined;
   readonly #high: number;
-  readonly #onWait: (() => void) | undefined;
+  readonly #asks: boolean;
   readonly #receivers = new Waiters<T | undefined>("receive");
   #fill = 0;
   #full = false;
@@ -62,7 +62,7 @@ export class Inbox<T> implements Source<T> {
     this.#sizes = options.size && new Ring<number>();
     this.#size = options.size;
     this.#high = options.high;
-    this.#onWait = options.onWait;
+    this.#asks = options.onWait !== undefined;
   }
 
   /** Messages queued. */
@@ -252,8 +252,8 @@ export class Inbox<T> implements Source<T> {
   /** A message that is there, or that the producer has at hand. */
   #poll(): T | undefined {
     if (this.#queue.length > 0) return this.#take();
-    if (this.#onWait === undefined || this.#ended) return undefined;
-    this.#onWait();
+    if (!this.#asks || this.#ended) return undefined;
+    this.#options.onWait!();
     return this.#queue.length > 0 ? this.#take() : undefined;
   }
 
@@ -312,10 +312,12 @@ export class Inbox<T> implements Source<T> {
   }
 
   /** One loop: its functions are shared, for there may be very many. */
-  static readonly #Loop = class<T> implements AsyncIterator<T>, LoopOwner {
+  static readonly #Loop = class<T> implements AsyncIterator<T>, LoopOwner<T> {
     readonly #inbox: Inbox<T>;
     /** Those of its waits that are not over. */
     #waiting: LoopWaiter<T> | LoopWaiter<T>[] | undefined;
+    /** The last one that was over, for the next wait. */
+    #idle: LoopWaiter<T> | undefined;
     over = false;
 
     constructor(inbox: Inbox<T>) {
@@ -337,7 +339,12 @@ export class Inbox<T> implements Source<T> {
       if (inbox.#failed) return this.#fail(inbox.#error);
       const refused = inbox.#refuse();
       if (refused !== undefined) return this.#fail(refused);
-      const waiter = new LoopWaiter<T>(this);
+      let waiter = this.#idle;
+      if (waiter === undefined) waiter = new LoopWaiter<T>(this);
+      else {
+        this.#idle = undefined;
+        waiter.renew();
+      }
       const waiting = this.#waiting;
       if (waiting === undefined) this.#waiting = waiter;
       else if (Array.isArray(waiting)) waiting.push(waiter);
@@ -346,7 +353,8 @@ export class Inbox<T> implements Source<T> {
       return waiter.result;
     }
 
-    settled(waiter: unknown): void {
+    settled(waiter: LoopWaiter<T>): void {
+      this.#idle = waiter;
       const waiting = this.#waiting;
       if (waiting === waiter) this.#waiting = undefined;
       else if (Array.isArray(waiting) && waiting.shift() !== undefined) {
@@ -379,7 +387,7 @@ export class Inbox<T> implements Source<T> {
    */
   static readonly #Batches = class<T> implements AsyncIterator<readonly T[]> {
     readonly #inbox: Inbox<T>;
-    readonly #loop: AsyncIterator<T> & LoopOwner;
+    readonly #loop: AsyncIterator<T> & LoopOwner<T>;
     readonly #map: (
       result: IteratorResult<T>,
     ) => IteratorResult<readonly T[]>;
@@ -471,18 +479,22 @@ export class Inbox<T> implements Source<T> {
 }
 
 /** A loop over an inbox, as its waits know it. */
-interface LoopOwner {
+interface LoopOwner<T> {
   over: boolean;
-  settled(waiter: unknown): void;
+  settled(waiter: LoopWaiter<T>): void;
 }
 
 /** A loop's wait: it gives what an iterator gives, without another promise. */
 class LoopWaiter<T> extends Waiter<T | undefined, undefined> {
-  readonly #owner: LoopOwner;
+  readonly #owner: LoopOwner<T>;
 
-  constructor(owner: LoopOwner) {
+  constructor(owner: LoopOwner<T>) {
     super(undefined);
     this.#owner = owner;
+  }
+
+  override renew(): void {
+    super.renew();
   }
 
   get result(): Promise<IteratorResult<T>> {

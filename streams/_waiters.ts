@@ -31,6 +31,19 @@ export function refuseWait(
   return undefined;
 }
 
+/** What settles the promise that was made last. */
+let keptResolve: (result: unknown) => void;
+let keptReject: (error: unknown) => void;
+
+/** The same function for all promises: a closure for each would cost more. */
+function keep(
+  resolve: (result: never) => void,
+  reject: (error: unknown) => void,
+): void {
+  keptResolve = resolve as (result: unknown) => void;
+  keptReject = reject;
+}
+
 /** What may end a wait before its time. */
 interface Limits {
   /** The cheap kind of signal. */
@@ -47,7 +60,7 @@ interface Limits {
  */
 export class Waiter<R, V> {
   readonly value: V;
-  readonly promise: Promise<R>;
+  promise!: Promise<R>;
   #resolve!: (result: R) => void;
   #reject!: (error: unknown) => void;
   #limits: Limits | undefined;
@@ -63,10 +76,14 @@ export class Waiter<R, V> {
   constructor(value: V, weight = 1) {
     this.value = value;
     this.weight = weight;
-    this.promise = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
+    this.renew();
+  }
+
+  /** A promise of its own; once that is settled it may have another. */
+  protected renew(): void {
+    this.promise = new Promise(keep);
+    this.#resolve = keptResolve;
+    this.#reject = keptReject;
   }
 
   /** Arms the caller's own limits. */

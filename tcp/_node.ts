@@ -96,9 +96,12 @@ export class NodeTransport implements Transport {
   readonly #socket: NetSocket;
   /** Whether it is a socket of Node's own, without TLS. */
   readonly #plain: boolean;
+  /** Whether the listener takes Buffers as they are. */
+  #borrowed = false;
   #events: TransportEvents | undefined;
   /** None where Node makes the buffers. */
   #reads: DirectReads | undefined;
+  #onWritten: (() => void) | undefined;
   #error: NetError | undefined;
   #over = false;
   #closed = false;
@@ -159,6 +162,7 @@ export class NodeTransport implements Transport {
   static #onData(this: NetSocket, chunk: Uint8Array): void {
     const transport = this[owner]!;
     if (transport.#over) return;
+    if (transport.#borrowed) return transport.#events!.data(chunk);
     const { buffer, byteOffset, byteLength } = chunk;
     transport.#events!.data(new Uint8Array(buffer, byteOffset, byteLength));
   }
@@ -225,6 +229,7 @@ export class NodeTransport implements Transport {
   attach(events: TransportEvents): void {
     const first = this.#events === undefined;
     this.#events = events;
+    this.#borrowed = events.borrows === "all";
     if (!first) return;
     if (this.#closed) {
       queueMicrotask(() => this.#events!.close(this.#error));
@@ -247,8 +252,8 @@ export class NodeTransport implements Transport {
     if (this.#plain && !this.#blocked) {
       // A callback would cost a turn of the tick queue, for each.
       socket.write(bytes);
-      if (socket.writableLength > 0) socket.write(none, this.#onWritten);
-    } else socket.write(bytes, this.#onWritten);
+      if (socket.writableLength > 0) socket.write(none, this.#whenWritten());
+    } else socket.write(bytes, this.#whenWritten());
     // What the kernel took at once is gone from the stream by now.
     this.#blocked = this.unsent > 0;
     return !this.#blocked && socket.errored == null;
@@ -260,7 +265,10 @@ export class NodeTransport implements Transport {
     else if (this.#socket.listenerCount("data") === 1) free(chunk);
   }
 
-  readonly #onWritten = (): void => this.idled();
+  /** Made when it is needed: an idle connection has none. */
+  #whenWritten(): () => void {
+    return this.#onWritten ??= () => this.idled();
+  }
 
   /** To be called when everything may be with the kernel. */
   protected idled(): void {

@@ -9,6 +9,12 @@ import {
   writeText,
 } from "./_frame_writer.ts";
 
+const { Deno, Bun, setImmediate } = globalThis as {
+  Deno?: unknown;
+  Bun?: unknown;
+  setImmediate?: (callback: () => void) => unknown;
+};
+
 /**
  * Sizes of the slabs that frames are written into, one behind another: room
  * for a payload that is a power of two, and some heads.
@@ -23,6 +29,20 @@ const MAX_POOL = 64;
  * a `for await` loop takes from one message to the next.
  */
 const QUIET = 3;
+
+/** Up to this size what is written has its view kept, of the last slab. */
+const SHORT = 256;
+const views: (Uint8Array | undefined)[] = new Array(SHORT + 1).fill(undefined);
+let viewed: Uint8Array | undefined;
+let used: Uint8Array | undefined;
+
+/**
+ * The end of a turn of the event loop, on Node: there the microtasks are run
+ * for each socket that is read, so that each message would need its own.
+ */
+const nextCheck = Deno === undefined && Bun === undefined
+  ? setImmediate
+  : undefined;
 
 const pools: Uint8Array[][] = SLABS.map(() => []);
 const now: Promise<void> = Promise.resolve();
@@ -57,6 +77,8 @@ export class Output {
   #blocked = false;
   #ending = false;
   #over = false;
+  /** Whether `answered` is likely to come, very soon. */
+  expected = false;
 
   constructor(transport: Transport, highWaterMark: number, masked: boolean) {
     this.#transport = transport;
@@ -71,6 +93,8 @@ export class Output {
 
   /** Whether to hold until a drain, which then is sure to come. */
   get full(): boolean {
+    // What the transport has not got rid of it has said so.
+    if (!this.#blocked && this.#queued < this.#highWaterMark) return false;
     if (this.buffered < this.#highWaterMark) return false;
     this.flush();
     return this.#blocked && this.buffered >= this.#highWaterMark;
@@ -114,6 +138,11 @@ export class Output {
     if (this.#queued > 0) this.flush();
   }
 
+  /** No more is likely to be written in this turn. */
+  answered(): void {
+    if (!this.#corked && this.#queued > 0) this.flush();
+  }
+
   /** Hands on what is queued, as far as the kernel takes it. */
   flush(): void {
     if (this.#over || this.#blocked) return;
@@ -131,7 +160,7 @@ export class Output {
     if (slab === undefined) return;
     this.#slab = undefined;
     this.#queued -= this.#end;
-    if (this.#transport.write(slab.subarray(0, this.#end))) {
+    if (this.#transport.write(viewOf(slab, this.#end))) {
       recycle(slab);
     } else {
       this.#blocked = true;
@@ -221,6 +250,10 @@ export class Output {
     written++;
     if (this.#corked || this.#scheduled || this.#blocked) return;
     this.#scheduled = true;
+    if (this.expected && nextCheck !== undefined) {
+      if (late.push(this) === 1) nextCheck(leaveLate);
+      return;
+    }
     if (waiting.push(this) > 1) return;
     seen = written;
     quiet = 0;
@@ -253,6 +286,30 @@ function tick(): void {
     return;
   }
   now.then(tick);
+}
+
+/** Those of which it was expected that `answered` would have come by now. */
+let late: Output[] = [];
+
+function leaveLate(): void {
+  const leaving = late;
+  late = [];
+  for (const output of leaving) output.leave();
+}
+
+/** The beginning of a slab; views of short ones are made once. */
+function viewOf(slab: Uint8Array, size: number): Uint8Array {
+  if (size > SHORT) return slab.subarray(0, size);
+  if (slab !== viewed) {
+    // Not for those that take turns.
+    if (slab !== used) {
+      used = slab;
+      return slab.subarray(0, size);
+    }
+    viewed = slab;
+    views.fill(undefined);
+  }
+  return views[size] ??= slab.subarray(0, size);
 }
 
 function recycle(slab: Uint8Array | undefined): void {

@@ -114,6 +114,9 @@ export abstract class BaseSocket
     size(message: Message): number {
       return message.length + OVERHEAD;
     }
+    onWait(): void {
+      this.socket.flush();
+    }
     onRoom(): void {
       this.socket.release();
     }
@@ -148,6 +151,8 @@ export abstract class BaseSocket
   /** Sends a message, whatever `full` says. */
   protected abstract transmit(message: Message): void;
   protected abstract transmitPing(data: Uint8Array): void;
+  /** Whoever reads messages has answered those that came. */
+  protected flush(): void {}
   /** Stops reading, and reads on. */
   protected abstract hold(): void;
   protected abstract release(): void;

@@ -105,6 +105,8 @@ export class WireSocket extends BaseSocket {
 
   protected transmit(message: Message): void {
     if (this.#watch !== undefined) this.#watch.used = true;
+    // Whoever has received a message comes back for the next one.
+    this.#output.expected = this.hasInbox && !this.inbox.awaited;
     if (this.#deflate !== undefined) {
       const packed = this.#deflate.deflater.pack(message);
       if (packed !== undefined) {
@@ -133,6 +135,10 @@ export class WireSocket extends BaseSocket {
   #write(first: number, payload: Uint8Array): void {
     if (this.#sentClose) return;
     this.#output.frame(first, payload);
+  }
+
+  protected override flush(): void {
+    this.#output.answered();
   }
 
   protected hold(): void {
