@@ -100,6 +100,39 @@ describe("WireSocket", () => {
     await within(client.close());
   });
 
+  test("send() leaves though its loop never comes back", async () => {
+    const { client } = both(async (socket) => {
+      for await (const message of socket) {
+        void socket.send(message);
+        await socket.closed;
+      }
+    });
+    client.send("one");
+    assertEquals(await within(client.receive()), "one");
+    client.destroy();
+  });
+
+  test("send() keeps the order of a loop and of others beside it", async () => {
+    const { client } = both(async (socket) => {
+      let n = 0;
+      for await (const message of socket) {
+        void socket.send(`${message}: ${n++}`);
+        await new Promise((resolve) => setTimeout(resolve));
+        void socket.send(`${message}: ${n++}`);
+        queueMicrotask(() => void socket.send(`${message}: ${n++}`));
+      }
+    });
+    client.send("é");
+    client.send("b");
+    for (const expected of [0, 1, 2, 3, 4, 5]) {
+      assertEquals(
+        await within(client.receive()),
+        `${expected < 3 ? "é" : "b"}: ${expected}`,
+      );
+    }
+    client.destroy();
+  });
+
   test("send() copies: the buffer may be used again", async () => {
     const { client } = both(echo);
     const bytes = new Uint8Array(50_000).fill(1);
