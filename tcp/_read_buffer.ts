@@ -4,6 +4,10 @@ const LEAST = 2048;
 const MOST = 64 * 1024;
 /** Reads of under a quarter after which a buffer is halved. */
 const PATIENCE = 16;
+/** Buffers of the largest size kept for whoever needs one next. */
+const POOL = 64;
+
+const pool: Uint8Array[] = [];
 
 /**
  * Where a pulled socket reads into. It grows while the reads fill it and
@@ -13,19 +17,17 @@ const PATIENCE = 16;
  */
 export class ReadBuffer {
   #buffer: Uint8Array | undefined;
-  /** One that came back while the other one was in use. */
-  #spare: Uint8Array | undefined;
+  /** The bytes of another connection may be in it. */
+  #pooled = false;
   #size = LEAST;
   #small = 0;
 
   /** Space for the next read. */
   space(): Uint8Array {
     if (this.#buffer !== undefined) return this.#buffer;
-    const spare = this.#spare;
-    this.#spare = undefined;
-    return this.#buffer = spare?.byteLength === this.#size
-      ? spare
-      : new Uint8Array(this.#size);
+    const used = this.#size === MOST ? pool.pop() : undefined;
+    this.#pooled = used !== undefined;
+    return this.#buffer = used ?? new Uint8Array(this.#size);
   }
 
   /** Whether so many bytes are copied: then they can be lent just as well. */
@@ -49,8 +51,10 @@ export class ReadBuffer {
     const { buffer, byteLength } = chunk;
     if (buffer.byteLength !== this.#size) return;
     const whole = byteLength === this.#size ? chunk : new Uint8Array(buffer);
-    if (this.#buffer === undefined) this.#buffer = whole;
-    else this.#spare = whole;
+    if (this.#buffer === undefined) {
+      this.#buffer = whole;
+      this.#pooled = false;
+    } else if (this.#size === MOST && pool.length < POOL) pool.push(whole);
   }
 
   /** What was read into it: the caller's own from now on. */
@@ -62,6 +66,7 @@ export class ReadBuffer {
       return buffer;
     }
     if (!this.lends(size)) {
+      if (this.#pooled) buffer.fill(0, size);
       this.#small = 0;
       this.#buffer = undefined;
       return buffer.subarray(0, size);
@@ -86,7 +91,7 @@ export class ReadBuffer {
     } else if (++this.#small >= PATIENCE) {
       this.#small = 0;
       this.#size >>= 1;
-      this.#buffer = this.#spare = undefined;
+      this.#buffer = undefined;
     }
   }
 }

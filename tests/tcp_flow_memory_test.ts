@@ -9,6 +9,7 @@ import { ways } from "./_tcp_flow.ts";
 import { connect as join } from "../streams/mod.ts";
 import { TcpConnection } from "../tcp/_connection.ts";
 import type { ConnectionOptions } from "../tcp/_connection.ts";
+import { ReadBuffer } from "../tcp/_read_buffer.ts";
 import type { Transport, TransportEvents } from "../tcp/_transport.ts";
 import type { Connection } from "../tcp/mod.ts";
 
@@ -281,4 +282,30 @@ test("`connect()` of two sources into one sink has both wait", async () => {
   from.events.end();
   other.events.end();
   await within(Promise.all(moved));
+});
+
+test("`ReadBuffer` shows nobody what another connection has read", () => {
+  const grown = () => {
+    const reads = new ReadBuffer();
+    for (let n = 0; n < 4; n++) {
+      const space = reads.space();
+      reads.take(space.byteLength);
+    }
+    return reads;
+  };
+  const [mine, yours] = [grown(), grown()];
+  const space = mine.space();
+  assertEquals(space.byteLength, 65_536);
+  space.fill(7);
+  const chunk = mine.take(65_536);
+  // It reads on before the chunk is with the other side.
+  mine.space();
+  mine.recycle(chunk);
+  const used = yours.space();
+  assertEquals(used.buffer === chunk.buffer, true);
+  used.fill(8, 0, 40_000);
+  const taken = yours.take(40_000);
+  const all = new Uint8Array(taken.buffer);
+  assertEquals([all[39_999], all.indexOf(7), all.byteLength], [8, -1, 65_536]);
+  assertEquals(yours.space().buffer === chunk.buffer, false);
 });
