@@ -152,6 +152,5 @@ onDeno("udp on Deno works with --unstable-net, too", async () => {
     50_000,
     "The tests with the flag",
   );
-  if (code !== 0) console.log(output);
-  assertEquals(code, 0);
+  assertEquals(code, 0, output.slice(-4000));
 });
