@@ -2,6 +2,7 @@ import { describe, test } from "node:test";
 import type { NetError } from "../streams/errors.ts";
 import type { TransportEvents } from "../tcp/_transport.ts";
 import { FrameReader } from "../ws/_frame_reader.ts";
+import { BINARY, encodeFrame } from "../ws/_frame_writer.ts";
 import { WireSocket } from "../ws/_wire_socket.ts";
 import type { SocketInit } from "../ws/_socket.ts";
 import type {
@@ -143,6 +144,31 @@ describe("WireSocket", () => {
       new Uint8Array(50_000).fill(1),
     );
     client.destroy();
+  });
+
+  test("send() in a listener gathers large messages of one chunk", async () => {
+    const { told, clientEnd, server } = rude({
+      message: (socket, data) => void socket.send(data),
+    });
+    let writes = 0;
+    const serverEnd = clientEnd.peer;
+    const write = serverEnd.write.bind(serverEnd);
+    serverEnd.write = (bytes) => {
+      writes++;
+      return write(bytes);
+    };
+    const size = 15_000;
+    const frame = encodeFrame(BINARY, new Uint8Array(size).fill(7), true);
+    const three = new Uint8Array(3 * frame.byteLength);
+    for (let i = 0; i < 3; i++) three.set(frame, i * frame.byteLength);
+    for (let turns = 1; turns <= 3; turns++) {
+      writes = 0;
+      clientEnd.write(three);
+      await until(() => told.length === 3 * turns);
+    }
+    assertEquals(writes, 1);
+    assert(told.every((text) => text === "07".repeat(size)));
+    server.destroy();
   });
 
   test("send() rejects what is neither a string nor bytes", async () => {

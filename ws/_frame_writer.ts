@@ -18,6 +18,15 @@ const BY_HAND = 48;
 const encoder = new TextEncoder();
 const key = new Uint8Array(4);
 
+/** Whether some of its characters are, here and there. */
+export function seemsAscii(text: string): boolean {
+  const step = (text.length >> 5) + 1;
+  for (let i = 0; i < text.length; i += step) {
+    if (text.charCodeAt(i) > 0x7f) return false;
+  }
+  return true;
+}
+
 /** Bytes that a text takes as a frame, at most. */
 export function textRoom(text: string): number {
   return MAX_HEAD + text.length * 3;
@@ -41,7 +50,10 @@ export function writeFrame(
   return start + length;
 }
 
-/** The same with a text, which needs up to `textRoom(text)` bytes. */
+/**
+ * The same with a text, which fits for sure in `textRoom(text)` bytes; gives
+ * -1 when there is less and it does not.
+ */
 export function writeText(
   target: Uint8Array,
   at: number,
@@ -51,11 +63,15 @@ export function writeText(
   const units = text.length;
   // Its place if the text is ASCII, as most are.
   let start = at + headSize(units, masked);
+  if (start + units > target.byteLength) return -1;
   let length = units;
   if (units > BY_HAND || !writeAscii(target, start, text)) {
-    length = encoder.encodeInto(text, target.subarray(start)).written;
+    const { read, written } = encoder.encodeInto(text, target.subarray(start));
+    if (read < units) return -1;
+    length = written;
     const real = at + headSize(length, masked);
     if (real !== start) {
+      if (real + length > target.byteLength) return -1;
       target.copyWithin(real, start, start + length);
       start = real;
     }
@@ -78,6 +94,11 @@ export function encodeFrame(
 
 /** A text message as one frame in a buffer of its own. */
 export function encodeText(text: string, masked: boolean): Uint8Array {
+  if (seemsAscii(text)) {
+    const units = text.length;
+    const frame = writable(headSize(units, masked) + units);
+    if (writeText(frame, 0, text, masked) >= 0) return frame;
+  }
   return encodeFrame(TEXT, encoder.encode(text), masked);
 }
 
