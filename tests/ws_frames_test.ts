@@ -251,8 +251,7 @@ describe("encodeText()", () => {
     }
     samples.push("漢".repeat(21845), "漢".repeat(21846));
     // Neither the first character nor many others tell.
-    samples.push(`${"a".repeat(30_000)}é`, "a".repeat(65_535));
-    samples.push(`${"a".repeat(65_533)}é`, `${"a".repeat(65_534)}é`);
+    samples.push(`${"a".repeat(22_000)}é`, "a".repeat(65_536));
     for (const text of samples) {
       const plain = encodeFrame(TEXT, new TextEncoder().encode(text), false);
       assertEquals(encodeText(text, false), plain);
