@@ -268,8 +268,10 @@ class Joint<T> {
         : this.#feedAll(message);
       if (fed !== undefined) {
         await (this.#sinks.length === 1 ? this.#orBack(fed, message) : fed);
-      } // Both may be ready for ever: others want to run, too.
-      else if (moved % TURN === 0) await null;
+      } else if (moved % TURN === 0) {
+        // Both may be ready for ever: others want to run, too.
+        await null;
+      }
     }
   }
 

@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { free } from "../streams/_free.ts";
 import { Ring } from "../streams/_ring.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
@@ -45,12 +46,6 @@ interface BunListener {
 interface BunNet {
   listen(options: object): BunListener;
 }
-
-/** Bytes that are worth the trouble: what is smaller costs nothing. */
-const WORTH_FREEING = 32 * 1024;
-
-/** Since ES2024. */
-type Transferable = ArrayBufferLike & { transfer?(size: number): unknown };
 
 const bun = (globalThis as unknown as { Bun: BunNet }).Bun;
 
@@ -125,10 +120,8 @@ export class BunTransport implements Transport {
     return false;
   }
 
-  /** Until the collector comes every large chunk has memory that is cold. */
-  recycle({ buffer, byteLength }: Uint8Array): void {
-    if (byteLength < WORTH_FREEING || byteLength < buffer.byteLength) return;
-    (buffer as Transferable).transfer?.(0);
+  recycle(chunk: Uint8Array): void {
+    free(chunk);
   }
 
   end(): void {

@@ -23,7 +23,8 @@ export interface TransportEvents {
   /**
    * Whether `data` takes chunks on loan, and copies what it keeps of them: a
    * small one costs less so. `"all"`: a large one too, as it copies anyway,
-   * and a Buffer of Node's, which need not be made a plain array then. Whoever stands between passes this on.
+   * and a Buffer of Node's, which need not be made a plain array then. Whoever
+   * stands between passes this on.
    */
   readonly borrows?: boolean | "all";
   /**
