@@ -12,7 +12,24 @@ export const COPY_LIMIT = 16 * 1024;
 const SMALL_POOL = 512;
 const POOL = 32;
 
-const smallPool: Uint8Array[] = [];
+/** A gathering buffer, and what of it was written last: often as much again. */
+class Slab {
+  readonly bytes: Uint8Array;
+  #view: Uint8Array | undefined;
+
+  constructor(size: number) {
+    this.bytes = writable(size);
+  }
+
+  /** The first bytes of it. */
+  head(size: number): Uint8Array {
+    const view = this.#view;
+    if (view !== undefined && view.byteLength === size) return view;
+    return this.#view = this.bytes.subarray(0, size);
+  }
+}
+
+const smallPool: Slab[] = [];
 /**
  * Bytes that may go to the kernel in one turn of the event loop. A sender
  * whose peer keeps up would never let go of it otherwise: no timer would
@@ -20,7 +37,7 @@ const smallPool: Uint8Array[] = [];
  */
 const BURST = 1024 * 1024;
 
-const pool: Uint8Array[] = [];
+const pool: Slab[] = [];
 /** The next turn of the event loop, after what is due in this one. */
 const nextTurn: (callback: () => void) => unknown =
   (globalThis as { setImmediate?: (callback: () => void) => unknown })
@@ -39,13 +56,13 @@ export class Writer {
   /** Whole chunks, before the tail. */
   readonly #chunks = new Ring<Uint8Array>();
   /** Where small writes are gathered: the last chunk, still open. */
-  #tail: Uint8Array | undefined;
+  #tail: Slab | undefined;
   #used = 0;
   /** The only chunk so far, given for good: gathered if another comes. */
   #single: Uint8Array | undefined;
   #queued = 0;
   /** A gathering buffer that the transport has until `drained`. */
-  #lent: Uint8Array | undefined;
+  #lent: Slab | undefined;
   #blocked = false;
   #scheduled = false;
   #held = false;
@@ -112,7 +129,7 @@ export class Writer {
     const size = bytes.byteLength;
     if (size === 0 || this.#over || this.#ending) return;
     if (size <= GATHER) {
-      this.#room(size).set(bytes, this.#used);
+      this.#room(size).bytes.set(bytes, this.#used);
       this.#used += size;
     } else {
       this.#seal();
@@ -161,7 +178,7 @@ export class Writer {
     const used = this.#used;
     const { written } = encoder.encodeInto(
       text,
-      used === 0 ? tail : tail.subarray(used),
+      used === 0 ? tail.bytes : tail.bytes.subarray(used),
     );
     this.#used = used + written;
     this.#add(written);
@@ -169,20 +186,22 @@ export class Writer {
   }
 
   /** A gathering buffer that has this much room behind `#used`. */
-  #room(size: number): Uint8Array {
+  #room(size: number): Slab {
     if (this.#single !== undefined) this.#gatherSingle();
     let tail = this.#tail;
-    if (tail !== undefined && tail.byteLength - this.#used >= size) return tail;
+    if (tail !== undefined && tail.bytes.byteLength - this.#used >= size) {
+      return tail;
+    }
     if (tail !== undefined && GATHER - this.#used >= size) {
-      const larger = pool.pop() ?? writable(GATHER);
-      larger.set(tail.subarray(0, this.#used));
+      const larger = pool.pop() ?? new Slab(GATHER);
+      larger.bytes.set(tail.head(this.#used));
       recycle(tail);
       return this.#tail = larger;
     }
     this.#seal();
     tail = size <= SMALL
-      ? smallPool.pop() ?? writable(SMALL)
-      : pool.pop() ?? writable(GATHER);
+      ? smallPool.pop() ?? new Slab(SMALL)
+      : pool.pop() ?? new Slab(GATHER);
     return this.#tail = tail;
   }
 
@@ -191,7 +210,7 @@ export class Writer {
     const single = this.#single!;
     this.#single = undefined;
     if (single.byteLength <= COPY_LIMIT) {
-      this.#room(single.byteLength).set(single, this.#used);
+      this.#room(single.byteLength).bytes.set(single, this.#used);
       this.#used += single.byteLength;
     } else this.#chunks.push(single);
   }
@@ -258,7 +277,7 @@ export class Writer {
         this.#tail = undefined;
         this.#used = 0;
         this.#queued -= used;
-        this.#blocked = !this.#transport.write(tail.subarray(0, used));
+        this.#blocked = !this.#transport.write(tail.head(used));
         if (this.#blocked) this.#lent = tail;
         else recycle(tail);
       } else {
@@ -301,14 +320,14 @@ export class Writer {
   #seal(): void {
     if (this.#single !== undefined) this.#gatherSingle();
     if (this.#used === 0) return;
-    this.#chunks.push(this.#tail!.subarray(0, this.#used));
+    this.#chunks.push(this.#tail!.head(this.#used));
     this.#tail = undefined;
     this.#used = 0;
   }
 }
 
-function recycle(buffer: Uint8Array): void {
-  if (buffer.byteLength === SMALL) {
-    if (smallPool.length < SMALL_POOL) smallPool.push(buffer);
-  } else if (pool.length < POOL) pool.push(buffer);
+function recycle(slab: Slab): void {
+  if (slab.bytes.byteLength === SMALL) {
+    if (smallPool.length < SMALL_POOL) smallPool.push(slab);
+  } else if (pool.length < POOL) pool.push(slab);
 }
