@@ -2,8 +2,8 @@ import { memberForBoth, realIfLight, useLightRequests } from "./_request.ts";
 
 const Native = globalThis.Request;
 
-/** Where the class does not know light requests by itself. */
-const heavy = typeof (globalThis as { Deno?: unknown }).Deno === "undefined";
+/** Where the native class does not know light requests by itself. */
+const needed = typeof (globalThis as { Deno?: unknown }).Deno === "undefined";
 
 const Knowing = new Proxy(Native, {
   construct(target, given: unknown[], newTarget): Request {
@@ -46,7 +46,7 @@ function useUp({ bodyUsed, body }: Request): void {
  * console.log(request.method, request instanceof globalThis.Request);
  * ```
  */
-export const Request: typeof globalThis.Request = heavy ? Knowing : Native;
+export const Request: typeof globalThis.Request = needed ? Knowing : Native;
 
 let installed = false;
 
@@ -84,7 +84,7 @@ let installed = false;
  * ```
  */
 export function installRequest(): void {
-  if (!heavy || installed) return;
+  if (!needed || installed) return;
   installed = true;
   const { prototype } = Native;
   for (const key of Object.getOwnPropertyNames(prototype)) {

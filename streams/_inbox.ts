@@ -493,10 +493,6 @@ class LoopWaiter<T> extends Waiter<T | undefined, undefined> {
     this.#owner = owner;
   }
 
-  override renew(): void {
-    super.renew();
-  }
-
   get result(): Promise<IteratorResult<T>> {
     return this.promise as unknown as Promise<IteratorResult<T>>;
   }

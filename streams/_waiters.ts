@@ -31,9 +31,10 @@ export function refuseWait(
   return undefined;
 }
 
-/** What settles the promise that was made last. */
-let keptResolve: (result: unknown) => void;
-let keptReject: (error: unknown) => void;
+const nothing = (): void => {};
+/** What settles the promise that is being made. */
+let keptResolve: (result: unknown) => void = nothing;
+let keptReject: (error: unknown) => void = nothing;
 
 /** The same function for all promises: a closure for each would cost more. */
 function keep(
@@ -80,10 +81,12 @@ export class Waiter<R, V> {
   }
 
   /** A promise of its own; once that is settled it may have another. */
-  protected renew(): void {
+  renew(): void {
     this.promise = new Promise(keep);
     this.#resolve = keptResolve;
     this.#reject = keptReject;
+    // They would keep the promise, and what it is given.
+    keptResolve = keptReject = nothing;
   }
 
   /** Arms the caller's own limits. */

@@ -71,16 +71,17 @@ function memory(): Uint8Array {
 /**
  * Has a socket of Node's read into our buffers, from its next read on. That
  * is what its option `onread` does, which sockets that a server accepts cannot
- * be given: it is set behind their backs. Where a Node keeps it elsewhere this
- * gives `false` and changes nothing.
+ * be given: it is set behind their backs. Where a Node keeps it elsewhere, and
+ * for a socket that has read already, this gives `false` and changes nothing.
  */
 export function readDirectly(socket: Socket, onRead: OnRead): boolean {
   const slotted = socket as Slotted;
   const { _handle: handle } = slotted;
   if (slots === null) slots = findSlots();
-  if (slots === undefined || typeof handle?.useUserBuffer !== "function") {
-    return false;
-  }
+  if (
+    slots === undefined || typeof handle?.useUserBuffer !== "function" ||
+    socket.readableLength > 0
+  ) return false;
   shared ??= memory();
   slotted[slots.buffer] = shared;
   slotted[slots.callback] = onRead;

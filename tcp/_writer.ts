@@ -29,7 +29,6 @@ class Slab {
   }
 }
 
-const smallPool: Slab[] = [];
 /**
  * Bytes that may go to the kernel in one turn of the event loop. A sender
  * whose peer keeps up would never let go of it otherwise: no timer would
@@ -37,6 +36,7 @@ const smallPool: Slab[] = [];
  */
 const BURST = 1024 * 1024;
 
+const smallPool: Slab[] = [];
 const pool: Slab[] = [];
 /** The next turn of the event loop, after what is due in this one. */
 const nextTurn: (callback: () => void) => unknown =

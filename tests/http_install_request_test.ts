@@ -74,7 +74,7 @@ function saysOf(request: Request): Promise<unknown[]> {
   ]);
 }
 
-test("installRequest() leaves the global Request and fetch on Deno", () => {
+test("installRequest() leaves the global Request and fetch on Deno alone", () => {
   assertEquals(globalThis.Request === NativeRequest, !installs);
   assertEquals(globalThis.fetch === nativeFetch, !installs);
   assertEquals(http.Request === NativeRequest, !installs);

@@ -14,7 +14,11 @@ interface Pair {
   ended: boolean;
 }
 
-async function pair(run: (pair: Pair) => Promise<void>): Promise<void> {
+/** `before` is run while nobody is attached yet. */
+async function pair(
+  run: (pair: Pair) => Promise<void>,
+  before?: (raw: net.Socket, peer: net.Socket) => Promise<void>,
+): Promise<void> {
   const listener = net.createServer();
   const peers = new Promise<net.Socket>((resolve) => {
     listener.once("connection", resolve);
@@ -26,6 +30,7 @@ async function pair(run: (pair: Pair) => Promise<void>): Promise<void> {
     const peer = await within(peers);
     const raw = transport.raw as net.Socket;
     const pair: Pair = { raw, peer, received: "", ended: false };
+    await before?.(raw, peer);
     const decoder = new TextDecoder();
     transport.attach({
       data: (chunk) => void (pair.received += decoder.decode(chunk)),
@@ -97,3 +102,14 @@ reads(
       assertEquals(pair.received, `${sent}the end`);
     }),
 );
+
+test("NodeTransport gives what its socket has read before it is attached", () =>
+  pair(async (pair) => {
+    pair.peer.end("two");
+    await until(() => pair.ended, "the end");
+    assertEquals(pair.received, "onetwo");
+  }, async (raw, peer) => {
+    peer.write("one");
+    raw.read(0);
+    await until(() => raw.readableLength === 3, "what the stream holds");
+  }));

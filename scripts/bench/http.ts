@@ -1,9 +1,9 @@
 /**
  * HTTP servers, driven by h2load over 64 connections: CPU time a request of
  * `http.serve` on its engines beside the runtime's own server, measured in
- * pairs. On Node that is node:http without any standard object, and `light` is
- * the engine with the `Response` of `@sluice/net/http`, `installed` with that and
- * its `Request` installed. Run it with each runtime, or `deno task bench http`.
+ * pairs. On Node that is node:http without any standard object. `light` is the
+ * engine with the `Response` of `@sluice/net/http`, `installed` with that and its
+ * `Request` installed, on Node and Bun. Run it with each runtime, or `deno task bench http`.
  */
 import { execFile, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
