@@ -178,3 +178,35 @@ export class Summary {
     return all;
   }
 }
+
+/** Files that may be given a second try: more is no accident. */
+const MAX_AGAIN = 8;
+
+/** A file that failed beside others. */
+export interface FailedFile {
+  readonly runtime: string;
+  readonly file: string;
+  readonly result: FileResult;
+  /** Runs it once more. */
+  again(): Promise<FileResult>;
+}
+
+/**
+ * Runs what failed once more, one by one. A failure that does not come again
+ * on a machine with nothing else to do is named as unsteady, so that it can be
+ * looked after, and does not fail the run.
+ */
+export async function runAgain(
+  failed: readonly FailedFile[],
+  summary: Summary,
+): Promise<void> {
+  for (const { runtime, file, result, again } of failed) {
+    const last = failed.length > MAX_AGAIN ? result : await again();
+    summary.add(runtime, file, last);
+    if (countsOf(last).failed > 0) continue;
+    for (const failure of failuresOf(result)) {
+      const [name] = failure.split("\n", 1);
+      summary.unsteady.push(`${runtime} ${file}: ${name}`);
+    }
+  }
+}

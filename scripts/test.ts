@@ -14,8 +14,8 @@ import { parseArgs } from "node:util";
 import { buildNode20Suite } from "./_node20.ts";
 import { checkTypes, installPackage } from "./_package.ts";
 import { run } from "./_process.ts";
-import { countsOf, failuresOf, runFile, Summary } from "./_runner.ts";
-import type { FileResult, Limits } from "./_runner.ts";
+import { countsOf, failuresOf, runAgain, runFile, Summary } from "./_runner.ts";
+import type { FailedFile, FileResult, Limits } from "./_runner.ts";
 import { resolveRuntime, runtimeNames } from "./_runtimes.ts";
 import type { Runtime } from "./_runtimes.ts";
 import { buildNpm } from "./build_npm.ts";
@@ -41,12 +41,8 @@ interface Job {
   readonly cwd: URL;
 }
 
-/** Files that may be given a second try: more is no accident. */
-const MAX_AGAIN = 8;
-
 const summary = new Summary();
-/** What failed the first time, and how. */
-const again: { job: Job; result: FileResult }[] = [];
+const failed: FailedFile[] = [];
 const started = performance.now();
 
 function isWanted(file: string): boolean {
@@ -64,9 +60,8 @@ async function testFiles(): Promise<string[]> {
   return files.sort();
 }
 
-/** Runs a file; one that fails beside others is tried once more, alone. */
-async function runJob(job: Job, isLast = false): Promise<boolean> {
-  const { runtime, file, cwd } = job;
+/** Runs a file and tells how that went. */
+async function runJob({ runtime, file, cwd }: Job): Promise<FileResult> {
   const start = performance.now();
   const result = await runFile(runtime, file, cwd, limits);
   const { passed, failed, skipped } = countsOf(result);
@@ -77,34 +72,21 @@ async function runJob(job: Job, isLast = false): Promise<boolean> {
       `${skipped ? `, ${skipped} skipped` : ""}) ${seconds} s`,
   );
   for (const detail of failuresOf(result)) console.log(detail.slice(0, 2000));
-  if (failed > 0 && !isLast) again.push({ job, result });
-  else summary.add(runtime.name, file, result);
-  return failed === 0;
-}
-
-/**
- * A failure that does not come again on a machine with nothing else to do is
- * told of by name, so that it can be looked after, and does not fail the run.
- */
-async function runAgain(): Promise<void> {
-  for (const { job, result } of again) {
-    const { runtime, file } = job;
-    if (again.length > MAX_AGAIN) {
-      summary.add(runtime.name, file, result);
-      continue;
-    }
-    console.log(`\n${runtime.name} ${file} once more, alone`);
-    if (!await runJob(job, true)) continue;
-    for (const failure of failuresOf(result)) {
-      const [name] = failure.split("\n", 1);
-      summary.unsteady.push(`${runtime.name} ${file}: ${name}`);
-    }
-  }
+  return result;
 }
 
 async function work(jobs: Job[]): Promise<void> {
   for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) {
-    await runJob(job);
+    const { runtime, file } = job;
+    const result = await runJob(job);
+    if (countsOf(result).failed === 0) summary.add(runtime.name, file, result);
+    else {
+      const again = () => {
+        console.log(`\n${runtime.name} ${file} once more, alone`);
+        return runJob(job);
+      };
+      failed.push({ runtime: runtime.name, file, result, again });
+    }
   }
 }
 
@@ -196,7 +178,7 @@ for (const name of names) {
 await Promise.all(
   Array.from({ length: Number(values.jobs) }, () => work(jobs)),
 );
-await runAgain();
+await runAgain(failed, summary);
 if (user !== undefined) await Deno.remove(user, { recursive: true });
 
 for (const name of names) {
@@ -216,6 +198,8 @@ for (const [name, { passed, failed, skipped }] of summary.totals) {
   );
 }
 console.log(`in ${((performance.now() - started) / 1000).toFixed(0)} s`);
-const { passed, failed, skipped } = summary.all;
-console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
-Deno.exit(failed === 0 ? 0 : 1);
+const { all } = summary;
+console.log(
+  `${all.passed} passed, ${all.failed} failed, ${all.skipped} skipped`,
+);
+Deno.exit(all.failed === 0 ? 0 : 1);

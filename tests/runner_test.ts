@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { parseJunit } from "../scripts/_junit.ts";
 import { nameJavaScript } from "../scripts/_node20.ts";
-import { runFile, Summary } from "../scripts/_runner.ts";
+import { runAgain, runFile, Summary } from "../scripts/_runner.ts";
 import { assert, assertEquals, assertMatch } from "./assert.ts";
 import { runtime } from "./_support.ts";
 
@@ -146,3 +146,44 @@ if (runtime === "deno") {
     });
   }
 }
+
+/** A file whose only test goes like this, first and then again. */
+function twice(...outcomes: ["passed" | "failed", "passed" | "failed"]) {
+  const [result, second] = outcomes.map((outcome) => ({
+    cases: [{ name: "a", outcome, detail: "why" }],
+  }));
+  const failed = {
+    runtime: "deno",
+    file: "a_test.ts",
+    result,
+    runs: 0,
+    again() {
+      this.runs++;
+      return Promise.resolve(second);
+    },
+  };
+  failed.again = failed.again.bind(failed);
+  return failed;
+}
+
+test("`runAgain()` names what passes then, and counts what does not", async () => {
+  const [unsteady, broken] = [
+    twice("failed", "passed"),
+    twice("failed", "failed"),
+  ];
+  const summary = new Summary();
+  await runAgain([unsteady, broken], summary);
+  assertEquals([unsteady.runs, broken.runs], [1, 1]);
+  assertEquals(summary.all, { passed: 1, failed: 1, skipped: 0 });
+  assertEquals(summary.unsteady, ["deno a_test.ts: a"]);
+  assertEquals(summary.failures, ["deno a_test.ts: a\nwhy"]);
+});
+
+test("`runAgain()` runs nothing again when more than eight files failed", async () => {
+  const failed = Array.from({ length: 9 }, () => twice("failed", "passed"));
+  const summary = new Summary();
+  await runAgain(failed, summary);
+  assertEquals(failed.map(({ runs }) => runs), new Array(9).fill(0));
+  assertEquals(summary.all, { passed: 0, failed: 9, skipped: 0 });
+  assertEquals(summary.unsteady, []);
+});
