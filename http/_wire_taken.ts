@@ -1,6 +1,6 @@
 import type { NetError } from "../streams/errors.ts";
-import type { Address } from "../streams/types.ts";
-import type { TlsInfo, Transport, TransportEvents } from "../tcp/_transport.ts";
+import { DelegatedTransport } from "../tcp/_delegated.ts";
+import type { Transport, TransportEvents } from "../tcp/_transport.ts";
 
 /** What the server wants to know of a connection that another has taken. */
 export interface TakenEvents {
@@ -13,20 +13,19 @@ export interface TakenEvents {
  * A connection that another has taken over. The server still counts it, and
  * keeps nothing else of it: what read its requests can go.
  */
-export class TakenTransport implements Transport {
-  readonly #transport: Transport;
+export class TakenTransport extends DelegatedTransport {
   readonly #server: TakenEvents;
   #ended: boolean;
 
   /** `ended`: the peer's FIN has come already. */
   constructor(transport: Transport, ended: boolean, server: TakenEvents) {
-    this.#transport = transport;
+    super(transport);
     this.#ended = ended;
     this.#server = server;
   }
 
-  attach(events: TransportEvents): void {
-    this.#transport.attach(new TakenTransport.#Watch(this, events));
+  override attach(events: TransportEvents): void {
+    this.below.attach(new TakenTransport.#Watch(this, events));
     if (!this.#ended) return;
     queueMicrotask(() => {
       if (!this.#ended) return;
@@ -66,68 +65,8 @@ export class TakenTransport implements Transport {
     }
   };
 
-  write(bytes: Uint8Array): boolean {
+  override write(bytes: Uint8Array): boolean {
     this.#server.bytesWritten += bytes.byteLength;
-    return this.#transport.write(bytes);
-  }
-
-  recycle(chunk: Uint8Array): void {
-    this.#transport.recycle?.(chunk);
-  }
-
-  get remoteAddress(): Address {
-    return this.#transport.remoteAddress;
-  }
-
-  get localAddress(): Address {
-    return this.#transport.localAddress;
-  }
-
-  get tls(): TlsInfo | undefined {
-    return this.#transport.tls;
-  }
-
-  get raw(): unknown {
-    return this.#transport.raw;
-  }
-
-  get pending(): number {
-    return this.#transport.pending;
-  }
-
-  end(): void {
-    this.#transport.end();
-  }
-
-  destroy(): void {
-    this.#transport.destroy();
-  }
-
-  reset(): void {
-    this.#transport.reset();
-  }
-
-  pause(): void {
-    this.#transport.pause();
-  }
-
-  resume(): void {
-    this.#transport.resume();
-  }
-
-  setNoDelay(on: boolean): void {
-    this.#transport.setNoDelay(on);
-  }
-
-  setKeepAlive(on: boolean, delay?: number): void {
-    this.#transport.setKeepAlive(on, delay);
-  }
-
-  ref(): void {
-    this.#transport.ref();
-  }
-
-  unref(): void {
-    this.#transport.unref();
+    return this.below.write(bytes);
   }
 }

@@ -1,8 +1,8 @@
-import { setImmediate } from "node:timers";
 import { ProtocolError, TimeoutError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
 import { show } from "./_errors.ts";
+import { HeldTransport } from "./_held.ts";
 import { ProxyHeader } from "./_proxy_header.ts";
 import type { ProxiedAddresses } from "./_proxy_header.ts";
 import type {
@@ -12,130 +12,26 @@ import type {
   TcpRuntime,
 } from "./_runtime.ts";
 import { turnAway } from "./_transport.ts";
-import type { TlsInfo, Transport, TransportEvents } from "./_transport.ts";
+import type { Transport } from "./_transport.ts";
 
 /** How long a proxy may take for its header, in ms. */
 const HEADER_TIMEOUT = 10_000;
 
-/**
- * A transport whose first bytes, the header of a proxy, have been taken: with
- * the addresses that were in it, and what came behind it first.
- */
-class ProxiedTransport implements Transport {
-  readonly remoteAddress: Address;
-  readonly localAddress: Address;
-  readonly #below: Transport;
-  #events: TransportEvents | undefined;
-  #rest: Uint8Array[] = [];
-  #paused = false;
-  #ended = false;
-  #closed = false;
-  #over = false;
-  /** Whoever listens here listens below. */
-  #through = false;
-  #error: NetError | undefined;
+/** A connection from a proxy, with the addresses that its header told. */
+class ProxiedTransport extends HeldTransport {
+  readonly #addresses: ProxiedAddresses;
 
   constructor(below: Transport, addresses: ProxiedAddresses, rest: Uint8Array) {
-    this.#below = below;
-    this.remoteAddress = addresses.remoteAddress ?? below.remoteAddress;
-    this.localAddress = addresses.localAddress ?? below.localAddress;
-    if (rest.byteLength > 0) this.#rest.push(rest);
-    below.pause();
-    below.attach({
-      data: (chunk) => void this.#rest.push(chunk),
-      end: () => {
-        this.#ended = true;
-      },
-      drain: () => this.#events?.drain(),
-      close: (error) => {
-        this.#closed = true;
-        this.#error = error;
-        this.#deliver();
-      },
-    });
+    super(below, rest);
+    this.#addresses = addresses;
   }
 
-  get tls(): TlsInfo | undefined {
-    return this.#below.tls;
+  override get remoteAddress(): Address {
+    return this.#addresses.remoteAddress ?? super.remoteAddress;
   }
 
-  get raw(): unknown {
-    return this.#below.raw;
-  }
-
-  get pending(): number {
-    return this.#below.pending;
-  }
-
-  attach(events: TransportEvents): void {
-    const first = this.#events === undefined;
-    this.#events = events;
-    if (this.#through) this.#below.attach(events);
-    // What is there at once node:tls of Node would take twice.
-    else if (first) setImmediate(() => this.#deliver());
-  }
-
-  /** What came before there was a listener; then it is the one below. */
-  #deliver(): void {
-    if (this.#events === undefined || this.#through) return;
-    while (this.#rest.length > 0 && !this.#over) {
-      if (this.#paused) return;
-      this.#events.data(this.#rest.shift()!);
-    }
-    if (this.#through) return;
-    this.#through = true;
-    if (this.#ended && !this.#over) this.#events.end();
-    if (this.#closed) {
-      queueMicrotask(() => this.#events!.close(this.#error));
-      return;
-    }
-    this.#below.attach(this.#events);
-    if (!this.#paused) this.#below.resume();
-  }
-
-  write(bytes: Uint8Array): boolean {
-    return this.#below.write(bytes);
-  }
-
-  end(): void {
-    this.#below.end();
-  }
-
-  destroy(): void {
-    this.#over = true;
-    this.#below.destroy();
-  }
-
-  reset(): void {
-    this.#over = true;
-    this.#below.reset();
-  }
-
-  pause(): void {
-    this.#paused = true;
-    this.#below.pause();
-  }
-
-  resume(): void {
-    this.#paused = false;
-    if (this.#through) this.#below.resume();
-    else if (this.#events !== undefined) queueMicrotask(() => this.#deliver());
-  }
-
-  setNoDelay(on: boolean): void {
-    this.#below.setNoDelay(on);
-  }
-
-  setKeepAlive(on: boolean, delay?: number): void {
-    this.#below.setKeepAlive(on, delay);
-  }
-
-  ref(): void {
-    this.#below.ref();
-  }
-
-  unref(): void {
-    this.#below.unref();
+  override get localAddress(): Address {
+    return this.#addresses.localAddress ?? super.localAddress;
   }
 }
 

@@ -3,145 +3,18 @@ import type { Address } from "../streams/types.ts";
 import { malformed, Refusal } from "./_dialogue.ts";
 import type { Dialogue } from "./_dialogue.ts";
 import { show } from "./_errors.ts";
+import { HeldTransport } from "./_held.ts";
 import { connectDialogue } from "./_http_tunnel.ts";
 import { tunnelHost } from "./_proxy.ts";
 import type { ProxyPlan } from "./_proxy.ts";
 import { socks4Dialogue, socks5Dialogue } from "./_socks.ts";
-import type { Transport, TransportEvents } from "./_transport.ts";
+import type { Transport } from "./_transport.ts";
 
-/**
- * A transport behind a talk with a proxy. It holds what came right behind the
- * proxy's last word, and an end, for whoever attaches; after that events go
- * past it.
- */
-class Tunnel implements Transport {
-  readonly #below: Transport;
-  readonly #early: Uint8Array[] = [];
-  #events: TransportEvents | undefined;
-  #paused = false;
-  #ended = false;
-  #closed = false;
-  #error: NetError | undefined;
-  /** Whether all that was held is told: the listener is attached below. */
-  #direct = false;
-  #told = false;
-  #over = false;
-
-  /** Takes over a transport that is paused. */
-  constructor(below: Transport, rest: Uint8Array) {
-    this.#below = below;
-    if (rest.byteLength > 0) this.#early.push(rest);
-    below.attach({
-      data: (chunk) => {
-        if (!this.#over) this.#early.push(chunk);
-      },
-      end: () => {
-        this.#ended = true;
-      },
-      drain: () => this.#events?.drain(),
-      close: (error) => {
-        this.#closed = true;
-        this.#error = error;
-        this.#later();
-      },
-    });
-  }
-
-  get remoteAddress(): Address {
-    return this.#below.remoteAddress;
-  }
-
-  get localAddress(): Address {
-    return this.#below.localAddress;
-  }
-
-  get raw(): unknown {
-    return this.#below.raw;
-  }
-
-  get pending(): number {
-    return this.#below.pending;
-  }
-
-  attach(events: TransportEvents): void {
-    this.#events = events;
-    if (this.#direct) this.#below.attach(events);
-    else this.#later();
-  }
-
-  #later(): void {
-    if (this.#events !== undefined) queueMicrotask(() => this.#deliver());
-  }
-
-  /** Tells what was held, in order, as far as it may; then steps aside. */
-  #deliver(): void {
-    if (this.#direct || this.#told) return;
-    // Once it is destroyed or cut, only its close is still to come.
-    while (this.#early.length > 0 && this.#error === undefined) {
-      if (this.#paused) return;
-      this.#events!.data(this.#early.shift()!);
-    }
-    if (this.#ended && !this.#over && this.#error === undefined) {
-      if (this.#paused) return;
-      this.#ended = false;
-      this.#events!.end();
-    }
-    if (this.#closed) {
-      this.#told = true;
-      // Never within another call.
-      queueMicrotask(() => this.#events!.close(this.#error));
-    } else {
-      this.#direct = true;
-      this.#below.attach(this.#events!);
-      if (!this.#paused) this.#below.resume();
-    }
-  }
-
-  write(bytes: Uint8Array): boolean {
-    return this.#below.write(bytes);
-  }
-
-  end(): void {
-    this.#below.end();
-  }
-
-  destroy(): void {
-    this.#over = true;
-    this.#early.length = 0;
-    this.#below.destroy();
-  }
-
-  reset(): void {
-    this.#over = true;
-    this.#early.length = 0;
-    this.#below.reset();
-  }
-
-  pause(): void {
-    this.#paused = true;
-    if (this.#direct) this.#below.pause();
-  }
-
-  resume(): void {
-    this.#paused = false;
-    if (this.#direct) this.#below.resume();
-    else this.#later();
-  }
-
-  setNoDelay(on: boolean): void {
-    this.#below.setNoDelay(on);
-  }
-
-  setKeepAlive(on: boolean, delay?: number): void {
-    this.#below.setKeepAlive(on, delay);
-  }
-
-  ref(): void {
-    this.#below.ref();
-  }
-
-  unref(): void {
-    this.#below.unref();
+/** What a proxy has connected to: below it is the connection to the proxy. */
+class Tunnel extends HeldTransport {
+  /** TLS below is with the proxy, and none of the target's. */
+  override get tls(): undefined {
+    return undefined;
   }
 }
 
@@ -251,7 +124,6 @@ export function openTunnel(
         if (step.done) {
           over = true;
           signal.removeEventListener("abort", abort);
-          below.pause();
           resolve(new Tunnel(below, held));
           return;
         }

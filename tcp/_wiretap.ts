@@ -1,46 +1,25 @@
 import type { NetError } from "../streams/errors.ts";
-import type { Address } from "../streams/types.ts";
-import type { TlsInfo, Transport, TransportEvents } from "./_transport.ts";
+import { DelegatedTransport } from "./_delegated.ts";
+import type { Transport, TransportEvents } from "./_transport.ts";
 import type { Wiretap, WiretapEvent } from "./types.ts";
 
 /** A transport that tells of all that goes through it. */
-class TappedTransport implements Transport {
-  readonly #below: Transport;
+class TappedTransport extends DelegatedTransport {
   readonly #tell: Wiretap;
   #events: TransportEvents | undefined;
   #over = false;
 
   constructor(below: Transport, tell: Wiretap) {
-    this.#below = below;
+    super(below);
     this.#tell = tell;
     this.#say({ type: "open" });
   }
 
-  get remoteAddress(): Address {
-    return this.#below.remoteAddress;
-  }
-
-  get localAddress(): Address {
-    return this.#below.localAddress;
-  }
-
-  get tls(): TlsInfo | undefined {
-    return this.#below.tls;
-  }
-
-  get raw(): unknown {
-    return this.#below.raw;
-  }
-
-  get pending(): number {
-    return this.#below.pending;
-  }
-
-  attach(events: TransportEvents): void {
+  override attach(events: TransportEvents): void {
     const first = this.#events === undefined;
     this.#events = events;
     if (!first) return;
-    this.#below.attach({
+    this.below.attach({
       data: (chunk) => {
         this.#say({ type: "read", bytes: chunk });
         this.#events!.data(chunk);
@@ -58,47 +37,22 @@ class TappedTransport implements Transport {
     });
   }
 
-  write(bytes: Uint8Array): boolean {
+  override write(bytes: Uint8Array): boolean {
     if (!this.#over) this.#say({ type: "write", bytes });
-    return this.#below.write(bytes);
+    return this.below.write(bytes);
   }
 
-  end(): void {
-    this.#below.end();
-  }
+  /** Who was told of the bytes may have kept them. */
+  override recycle(_chunk: Uint8Array): void {}
 
-  destroy(): void {
+  override destroy(): void {
     this.#over = true;
-    this.#below.destroy();
+    this.below.destroy();
   }
 
-  reset(): void {
+  override reset(): void {
     this.#over = true;
-    this.#below.reset();
-  }
-
-  pause(): void {
-    this.#below.pause();
-  }
-
-  resume(): void {
-    this.#below.resume();
-  }
-
-  setNoDelay(on: boolean): void {
-    this.#below.setNoDelay(on);
-  }
-
-  setKeepAlive(on: boolean, delay?: number): void {
-    this.#below.setKeepAlive(on, delay);
-  }
-
-  ref(): void {
-    this.#below.ref();
-  }
-
-  unref(): void {
-    this.#below.unref();
+    this.below.reset();
   }
 
   #say(
@@ -107,7 +61,7 @@ class TappedTransport implements Transport {
       | { type: "read" | "write"; bytes: Uint8Array }
       | { type: "error"; error: NetError },
   ): void {
-    const { remoteAddress, localAddress } = this.#below;
+    const { remoteAddress, localAddress } = this.below;
     const event: WiretapEvent = { ...what, remoteAddress, localAddress };
     try {
       const told: unknown = this.#tell(event);
