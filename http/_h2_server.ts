@@ -2,6 +2,7 @@ import { ClosedError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Transport, TransportEvents } from "../tcp/_transport.ts";
 import { Writer } from "../tcp/_writer.ts";
+import { Deliveries } from "./_deliveries.ts";
 import { ENHANCE_YOUR_CALM, H2Error } from "./_h2_frames.ts";
 import { H2ServerStream } from "./_h2_server_stream.ts";
 import { H2Session } from "./_h2_session.ts";
@@ -30,15 +31,14 @@ export class H2Connection
   readonly server: WireServer;
   readonly transport: Transport;
   readonly #writer: Writer;
+  readonly #deliveries: Deliveries;
   readonly #session: H2Session;
   /** Requests whose handler is to be called once all that came is read. */
   #called: WireExchange[] = [];
-  #unflushed: WireExchange[] = [];
   #leaving = false;
   #lingered = 0;
   #over = false;
   #paused = false;
-  #lost: NetError | undefined;
   #farewell: "none" | "first" | "last" = "none";
   /** When a head, or the preface, must have come whole. */
   #headDeadline: number;
@@ -49,6 +49,7 @@ export class H2Connection
     this.server = server;
     this.transport = transport;
     this.#writer = new Writer(transport, HIGH_WATER_MARK);
+    this.#deliveries = new Deliveries(this.#writer);
     const { limits, timeouts, h2 } = server.config;
     this.#session = new H2Session(this.#writer, {
       role: "server",
@@ -116,10 +117,9 @@ export class H2Connection
   close(error?: NetError): void {
     this.#over = true;
     this.#writer.drop();
-    const reason = this.#lost = error ?? new ClosedError("The client is gone");
+    const reason = error ?? new ClosedError("The client is gone");
+    this.#deliveries.lose(reason);
     this.#session.abandon(reason);
-    for (const exchange of this.#unflushed) exchange.lose(reason);
-    this.#unflushed = [];
     this.server.remove(this);
   }
 
@@ -158,24 +158,12 @@ export class H2Connection
     this.#called.push(exchange);
   }
 
-  /** Tells the exchange once all that was written is with the kernel. */
   whenFlushed(exchange: WireExchange): void {
-    if (this.#over) {
-      if (this.#lost instanceof ClosedError) exchange.delivered();
-      else exchange.fail(this.#lost);
-    } else {
-      this.#writer.flush();
-      if (this.#writer.idle) exchange.delivered();
-      else this.#unflushed.push(exchange);
-    }
+    this.#deliveries.await(exchange);
   }
 
   #flushed(): void {
-    if (this.#unflushed.length > 0) {
-      const unflushed = this.#unflushed;
-      this.#unflushed = [];
-      for (const exchange of unflushed) exchange.delivered();
-    }
+    this.#deliveries.done();
     if (this.#leaving) this.#idleDeadline = this.server.after(LINGER);
   }
 

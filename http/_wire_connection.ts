@@ -2,6 +2,7 @@ import { WORTH_FREEING } from "../streams/_free.ts";
 import { ClosedError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Transport, TransportEvents } from "../tcp/_transport.ts";
+import { Deliveries } from "./_deliveries.ts";
 import { H1Error, RequestReader } from "./_h1_reader.ts";
 import type { Fields, H1Events, RequestHead } from "./_h1_types.ts";
 import { encodeHead } from "./_h1_writer.ts";
@@ -79,14 +80,13 @@ export class WireConnection implements Carrier, TransportEvents {
   #deadline: number;
   /** What was left to write when the deadline was set. */
   #unsent = 0;
-  /** Answered, not yet with the kernel, and somebody waits to hear of it. */
-  #unflushed: WireExchange[] = [];
-  #lost: NetError | undefined;
+  readonly #deliveries: Deliveries;
 
   constructor(server: WireServer, transport: Transport) {
     this.server = server;
     this.transport = transport;
     this.#writer = new BodyWriter(transport);
+    this.#deliveries = new Deliveries(this.#writer);
     const events: H1Events<RequestHead> = {
       head: (head) => this.#onHead(head),
       data: (chunk) => this.#onBody(chunk),
@@ -162,12 +162,11 @@ export class WireConnection implements Carrier, TransportEvents {
   close(error?: NetError): void {
     this.#over = true;
     this.#writer.drop();
-    const reason = this.#lost = error ?? new ClosedError("The client is gone");
+    const reason = error ?? new ClosedError("The client is gone");
     const exchange = this.#exchange;
     this.#exchange = undefined;
+    this.#deliveries.lose(reason);
     exchange?.lose(reason);
-    for (const unflushed of this.#unflushed) unflushed.lose(reason);
-    this.#unflushed = [];
     this.#takeover?.takeover.abandon(reason);
     this.#takeover = undefined;
     this.server.remove(this);
@@ -405,24 +404,12 @@ export class WireConnection implements Carrier, TransportEvents {
     return this.#writer.full;
   }
 
-  /** Tells the exchange once all that was written is with the kernel. */
   whenFlushed(exchange: WireExchange): void {
-    if (this.#over) {
-      if (this.#lost instanceof ClosedError) exchange.delivered();
-      else exchange.fail(this.#lost);
-    } else {
-      this.#writer.flush();
-      if (this.#writer.idle) exchange.delivered();
-      else this.#unflushed.push(exchange);
-    }
+    this.#deliveries.await(exchange);
   }
 
   #flushed(): void {
-    if (this.#unflushed.length > 0) {
-      const unflushed = this.#unflushed;
-      this.#unflushed = [];
-      for (const exchange of unflushed) exchange.delivered();
-    }
+    this.#deliveries.done();
     if (this.#takeover !== undefined) this.#handOver();
     if (this.#leaving) this.#checkLeft();
   }
