@@ -1,14 +1,10 @@
-import { readFileSync } from "node:fs";
 import * as net from "node:net";
 import { until, within } from "./_support.ts";
+import { pem } from "./_tls_support.ts";
 import { connect, serve } from "../tcp/mod.ts";
 import type { Connection } from "../tcp/mod.ts";
 
 export const LOCAL = "127.0.0.1";
-
-const folder = new URL("./certs/", import.meta.url);
-export const pem = (name: string): string =>
-  readFileSync(new URL(name, folder), "utf8");
 
 /** What a proxy is told before bytes go through. */
 export interface Told {

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { connect, serve } from "../tcp/mod.ts";
 import type {
   Connection,
@@ -12,9 +13,12 @@ import { within } from "./_support.ts";
 
 const folder = new URL("./certs/", import.meta.url);
 
+/** Where a file of `tests/certs` is. */
+export const pathOf = (name: string): string =>
+  fileURLToPath(new URL(name, folder));
+
 /** A file of `tests/certs`. */
-export const pem = (name: string): string =>
-  readFileSync(new URL(name, folder), "utf8");
+export const pem = (name: string): string => readFileSync(pathOf(name), "utf8");
 
 /** A certificate of `tests/certs` and its key. */
 export const pair = (name: string): { cert: string; key: string } => ({

@@ -3,9 +3,10 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals } from "./assert.ts";
-import { LOCAL, pem } from "./_proxies.ts";
+import { LOCAL } from "./_proxies.ts";
 import { start } from "./_proxy_peers.ts";
 import { needs, within } from "./_support.ts";
+import { pem } from "./_tls_support.ts";
 import { Client } from "../http/mod.ts";
 
 const certs = fileURLToPath(new URL("./certs/", import.meta.url));

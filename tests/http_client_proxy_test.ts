@@ -9,16 +9,10 @@ import {
   assertThrows,
 } from "./assert.ts";
 import { needs, within } from "./_support.ts";
-import {
-  answering,
-  LOCAL,
-  noSocketLeft,
-  pem,
-  proxy,
-  scripted,
-} from "./_proxies.ts";
+import { answering, LOCAL, noSocketLeft, proxy, scripted } from "./_proxies.ts";
 import type { Told } from "./_proxies.ts";
 import { microsocks, tinyproxy } from "./_proxy_peers.ts";
+import { pem } from "./_tls_support.ts";
 import {
   Client,
   DnsError,

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { createServer } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import * as net from "node:net";
@@ -9,12 +8,11 @@ import { withClient } from "./_client_support.ts";
 import { answer, listen, nodeServer } from "./_http_servers.ts";
 import type { TestServer } from "./_http_servers.ts";
 import { until } from "./_support.ts";
+import { pem } from "./_tls_support.ts";
 import { FetchError } from "../http/errors.ts";
 import type { ClientInit } from "../http/client.ts";
 import { TlsError } from "../streams/errors.ts";
 
-const folder = new URL("./certs/", import.meta.url);
-const pem = (name: string) => readFileSync(new URL(name, folder), "utf8");
 const pair = (name: string) => ({
   cert: pem(`${name}.pem`),
   key: pem(`${name}.key`),

@@ -16,6 +16,7 @@ import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { assert, assertEquals, assertStringIncludes } from "./assert.ts";
 import { withServer } from "./_http_raw.ts";
 import { engines, needs, within } from "./_support.ts";
+import { pem } from "./_tls_support.ts";
 import { directory } from "../http/directory.ts";
 import type { ServeOptions } from "../http/types.ts";
 
@@ -111,8 +112,6 @@ async function serving(
   }
 }
 
-const pem = (name: string) =>
-  readFileSync(new URL(`./certs/${name}`, import.meta.url), "utf8");
 const tls = { cert: pem("server.pem"), key: pem("server.key") };
 
 const modes: [string, ServeOptions, string[]][] = [

@@ -2,18 +2,17 @@
 // h2load of nghttp2, by prior knowledge (RFC 9113, 3.3) and by ALPN.
 
 import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { assert, assertEquals } from "./assert.ts";
 import { withServer } from "./_http_raw.ts";
 import { needs } from "./_support.ts";
+import { pem } from "./_tls_support.ts";
 import { Response as LightResponse, withTrailers } from "../http/mod.ts";
 import type { Handler, ServeOptions } from "../http/types.ts";
 
-const pem = (name: string) =>
-  readFileSync(new URL(`./certs/${name}`, import.meta.url), "utf8");
 const tls = { cert: pem("server.pem"), key: pem("server.key") };
 
 const modes: [string, ServeOptions, string[]][] = [

@@ -1,11 +1,11 @@
 // HTTP/2 of our own on both sides: what a handler and a caller can see of it,
 // by prior knowledge and over TLS. RFC 9113.
 
-import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { assert, assertEquals, assertRejects } from "./assert.ts";
 import { withServer } from "./_http_raw.ts";
 import { until, within } from "./_support.ts";
+import { pem } from "./_tls_support.ts";
 import {
   Client,
   FetchError,
@@ -20,8 +20,6 @@ import type {
 } from "../http/mod.ts";
 import { Channel, NetError, toReadable } from "../streams/mod.ts";
 
-const pem = (name: string) =>
-  readFileSync(new URL(`./certs/${name}`, import.meta.url), "utf8");
 const tls = { cert: pem("server.pem"), key: pem("server.key") };
 const ca = pem("ca.pem");
 

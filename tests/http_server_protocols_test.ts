@@ -1,15 +1,13 @@
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
 import * as nodeTls from "node:tls";
 import { test } from "node:test";
 import { assertEquals, assertRejects } from "./assert.ts";
 import { withServer } from "./_http_raw.ts";
 import { engines, needs, runtime, within } from "./_support.ts";
+import { pem } from "./_tls_support.ts";
 import { serve } from "../http/serve.ts";
 import type { HttpServer, ServeOptions } from "../http/types.ts";
 
-const pem = (name: string) =>
-  readFileSync(new URL(`./certs/${name}`, import.meta.url), "utf8");
 const tls = { cert: pem("server.pem"), key: pem("server.key") };
 const skip = needs("curl");
 

@@ -1,14 +1,12 @@
-import { readFileSync } from "node:fs";
 import * as nodeTls from "node:tls";
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "./assert.ts";
 import { withServer } from "./_http_raw.ts";
 import { engines, runtime, within } from "./_support.ts";
+import { pem } from "./_tls_support.ts";
 import { Client } from "../http/client.ts";
 import { serve } from "../http/serve.ts";
 
-const pem = (name: string) =>
-  readFileSync(new URL(`./certs/${name}`, import.meta.url), "utf8");
 const tls = { cert: pem("server.pem"), key: pem("server.key") };
 const ca = pem("ca.pem");
 

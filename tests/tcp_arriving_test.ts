@@ -1,15 +1,13 @@
 import { describe, test } from "node:test";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import * as net from "node:net";
 import { assert, assertEquals } from "./assert.ts";
 import { until, within } from "./_support.ts";
 import { collect } from "./_tcp_support.ts";
+import { pem } from "./_tls_support.ts";
 import * as http from "../http/mod.ts";
 import * as tcp from "../tcp/mod.ts";
 
-const folder = new URL("./certs/", import.meta.url);
-const pem = (name: string) => readFileSync(new URL(name, folder), "utf8");
 const TLS = { cert: pem("server.pem"), key: pem("server.key") };
 const ca = pem("ca.pem");
 const LOCAL = "127.0.0.1";

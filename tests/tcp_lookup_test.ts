@@ -6,7 +6,8 @@ import {
   assertStrictEquals,
 } from "./assert.ts";
 import { within } from "./_support.ts";
-import { echoServer, LOCAL, pem, proxy, roundTrip } from "./_proxies.ts";
+import { echoServer, LOCAL, proxy, roundTrip } from "./_proxies.ts";
+import { pem } from "./_tls_support.ts";
 import { connect, ConnectError, DnsError, TimeoutError } from "../tcp/mod.ts";
 import type { Lookup, LookupOptions } from "../tcp/mod.ts";
 import { familyOf, inNetwork, ipBytes, networkOf } from "../tcp/_ip.ts";

@@ -1,9 +1,10 @@
 import { describe, test } from "node:test";
 import { assert, assertEquals, assertMatch, assertRejects } from "./assert.ts";
 import { needs, within } from "./_support.ts";
-import { echoServer, LOCAL, pem, roundTrip } from "./_proxies.ts";
+import { echoServer, LOCAL, roundTrip } from "./_proxies.ts";
 import { dante, microsocks, socatTls, tinyproxy } from "./_proxy_peers.ts";
 import type { Peer } from "./_proxy_peers.ts";
+import { pem } from "./_tls_support.ts";
 import { connect, ProxyError } from "../tcp/mod.ts";
 import type { TcpConnectOptions } from "../tcp/mod.ts";
 

@@ -1,5 +1,4 @@
 import { describe, test } from "node:test";
-import { readFileSync } from "node:fs";
 import * as net from "node:net";
 import * as tls from "node:tls";
 import {
@@ -12,6 +11,7 @@ import {
 } from "./assert.ts";
 import { until, within } from "./_support.ts";
 import { collect, utf8 } from "./_tcp_support.ts";
+import { pem } from "./_tls_support.ts";
 import * as http from "../http/mod.ts";
 import { loadRuntime } from "../tcp/_load.ts";
 import { listenProxied } from "../tcp/_proxied.ts";
@@ -23,8 +23,6 @@ const LOCAL = { hostname: "127.0.0.1", port: 0 };
 const V1 = "PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n";
 const SIGNATURE = [13, 10, 13, 10, 0, 13, 10, 81, 85, 73, 84, 10];
 
-const pem = (name: string) =>
-  readFileSync(new URL(`./certs/${name}`, import.meta.url), "utf8");
 const CA = pem("ca.pem");
 const CERT = { cert: pem("server.pem"), key: pem("server.key") };
 

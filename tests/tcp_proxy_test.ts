@@ -15,12 +15,12 @@ import {
   echoServer,
   LOCAL,
   noSocketLeft,
-  pem,
   proxy,
   roundTrip,
   scripted,
 } from "./_proxies.ts";
 import type { Told } from "./_proxies.ts";
+import { pem } from "./_tls_support.ts";
 import {
   connect,
   ConnectError,

@@ -1,6 +1,5 @@
 import { describe, test } from "node:test";
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
 import * as net from "node:net";
 import process from "node:process";
 import * as nodeTls from "node:tls";
@@ -13,75 +12,16 @@ import {
 } from "./assert.ts";
 import { needs, tool, until, within } from "./_support.ts";
 import { collect, settle } from "./_tcp_support.ts";
+import { ca, echo, pair, pathOf, pem, text, tlsRig } from "./_tls_support.ts";
 import { connect, serve, TimeoutError, TlsError } from "../tcp/mod.ts";
-import type {
-  Connection,
-  Server,
-  TcpServeOptions,
-  TlsClientOptions,
-  TlsServerOptions,
-} from "../tcp/mod.ts";
+import type { TlsClientOptions, TlsServerOptions } from "../tcp/mod.ts";
 import { dial } from "../tcp/_dial.ts";
 import { loadRuntime } from "../tcp/_load.ts";
 import { TlsAcceptor } from "../tcp/_node_tls.ts";
 
-const folder = new URL("./certs/", import.meta.url);
-const pem = (name: string) => readFileSync(new URL(name, folder), "utf8");
-const pair = (name: string) => ({
-  cert: pem(`${name}.pem`),
-  key: pem(`${name}.key`),
-});
-const ca = pem("ca.pem");
-const text = (bytes?: Uint8Array) => new TextDecoder().decode(bytes);
-
-async function echo(connection: Connection): Promise<void> {
-  for await (const chunk of connection) await connection.send(chunk);
-}
-
-interface Rig {
-  server: Server;
-  port: number;
-  /** Errors that `onError` was told. */
-  told: TlsError[];
-  /** The server's ends. */
-  ends: Connection[];
-  connect(tls: true | TlsClientOptions, hostname?: string): Promise<Connection>;
-  close(): Promise<void>;
-}
-
-async function rig(
-  tls: Partial<TlsServerOptions> = {},
-  options: Partial<TcpServeOptions> = {},
-  handler: (connection: Connection) => unknown = echo,
-): Promise<Rig> {
-  const told: TlsError[] = [];
-  const ends: Connection[] = [];
-  const server = await serve((connection) => {
-    ends.push(connection);
-    return handler(connection);
-  }, {
-    hostname: "127.0.0.1",
-    port: 0,
-    tls: { ...pair("server"), ...tls },
-    onError: (error) => told.push(error as TlsError),
-    ...options,
-  });
-  const { address } = server;
-  const port = address.transport === "unix" ? 0 : address.port;
-  return {
-    server,
-    port,
-    told,
-    ends,
-    connect: (tls, hostname = "localhost") =>
-      within(connect({ hostname, port, tls })),
-    close: () => within(server.close({ timeout: 0 })),
-  };
-}
-
 describe("TLS", () => {
   test("both ends say what was agreed on", async () => {
-    const kit = await rig({ alpn: ["one", "two"] });
+    const kit = await tlsRig({ alpn: ["one", "two"] });
     try {
       const connection = await kit.connect({ ca, alpn: ["two", "three"] });
       await connection.send("hello");
@@ -128,7 +68,7 @@ describe("TLS", () => {
   });
 
   test("a host's address is checked as well as its name", async () => {
-    const kit = await rig();
+    const kit = await tlsRig();
     try {
       const connection = await kit.connect({ ca }, "127.0.0.1");
       assertEquals(connection.tls!.serverName, undefined);
@@ -142,7 +82,7 @@ describe("TLS", () => {
     } finally {
       await kit.close();
     }
-    const other = await rig({}, { hostname: "127.0.0.2" });
+    const other = await tlsRig({}, { hostname: "127.0.0.2" });
     try {
       const error = await assertRejects(
         () => other.connect({ ca }, "127.0.0.2"),
@@ -200,7 +140,7 @@ describe("TLS", () => {
   ];
   for (const [what, server, client, code, serverCode] of refused) {
     test(`\`connect()\` refuses ${what}`, async () => {
-      const kit = await rig(server);
+      const kit = await tlsRig(server);
       try {
         const error = await assertRejects(
           () => kit.connect(client),
@@ -227,7 +167,7 @@ describe("TLS", () => {
 
   test("`insecure` takes any certificate, and says so", async () => {
     for (const name of ["server", "expired", "other-host"]) {
-      const kit = await rig(pair(name));
+      const kit = await tlsRig(pair(name));
       try {
         const connection = await kit.connect({ insecure: true });
         assertEquals(connection.tls!.authorized, false);
@@ -241,7 +181,7 @@ describe("TLS", () => {
   });
 
   test("a server that knows no ALPN is refused, unless it may", async () => {
-    const kit = await rig();
+    const kit = await tlsRig();
     try {
       const error = await assertRejects(
         () => kit.connect({ ca, alpn: ["one"] }),
@@ -262,7 +202,7 @@ describe("TLS", () => {
   });
 
   test("a client that offers no ALPN is taken", async () => {
-    const kit = await rig({ alpn: ["one"] });
+    const kit = await tlsRig({ alpn: ["one"] });
     try {
       const connection = await kit.connect({ ca });
       assertEquals(connection.tls!.alpn, undefined);
@@ -273,7 +213,7 @@ describe("TLS", () => {
   });
 
   test("`clientAuth` lets in who shows a good certificate", async () => {
-    const kit = await rig({ clientAuth: "require", ca });
+    const kit = await tlsRig({ clientAuth: "require", ca });
     try {
       const connection = await kit.connect({ ca, ...pair("client") });
       await connection.send("x");
@@ -289,7 +229,7 @@ describe("TLS", () => {
   });
 
   test("`clientAuth` keeps the others out", async () => {
-    const kit = await rig({ clientAuth: "require", ca });
+    const kit = await tlsRig({ clientAuth: "require", ca });
     try {
       for (const shown of [{}, pair("stranger")]) {
         // In TLS 1.3 the client is done before the server has decided.
@@ -318,7 +258,7 @@ describe("TLS", () => {
   });
 
   test("`clientAuth: request` tells who it is, and lets all in", async () => {
-    const kit = await rig({ clientAuth: "request", ca });
+    const kit = await tlsRig({ clientAuth: "request", ca });
     try {
       const seen: unknown[] = [];
       for (const shown of [{}, pair("stranger"), pair("client")]) {
@@ -340,7 +280,7 @@ describe("TLS", () => {
   });
 
   test("`updateTls()` swaps certificates; what stands goes on", async () => {
-    const kit = await rig();
+    const kit = await tlsRig();
     try {
       const first = await kit.connect({ ca });
       kit.server.updateTls(pair("second"));
@@ -381,7 +321,7 @@ describe("TLS", () => {
   });
 
   test("a client of plain text is sent away, and it is said", async () => {
-    const kit = await rig();
+    const kit = await tlsRig();
     try {
       const peer = net.connect({ host: "127.0.0.1", port: kit.port });
       const got = collect(peer);
@@ -509,7 +449,7 @@ describe("TLS", () => {
   });
 
   test("`close()` does not wait for handshakes", async () => {
-    const kit = await rig();
+    const kit = await tlsRig();
     const peer = net.connect({ host: "127.0.0.1", port: kit.port });
     const got = collect(peer);
     await until(() => !peer.connecting, "the connection");
@@ -520,7 +460,7 @@ describe("TLS", () => {
   });
 
   test("TLS 1.2 is spoken, nothing older", async () => {
-    const kit = await rig();
+    const kit = await tlsRig();
     try {
       const open = (version: nodeTls.SecureVersion) =>
         new Promise<string>((resolve) => {
@@ -545,7 +485,7 @@ describe("TLS", () => {
   });
 
   test("half-close works both ways", async () => {
-    const kit = await rig({}, {}, async (connection) => {
+    const kit = await tlsRig({}, {}, async (connection) => {
       let all = "";
       for await (const chunk of connection) all += text(chunk);
       await connection.send(`${all}, answered`);
@@ -570,7 +510,7 @@ describe("TLS", () => {
   });
 
   test("much both ways arrives whole", async () => {
-    const kit = await rig();
+    const kit = await tlsRig();
     try {
       const connection = await kit.connect({ ca });
       const total = 24 << 20;
@@ -603,7 +543,7 @@ describe("TLS", () => {
   });
 
   test("a slow reader stops the sender, on either side", async () => {
-    const kit = await rig({}, {}, (connection) => connection.closed);
+    const kit = await tlsRig({}, {}, (connection) => connection.closed);
     try {
       const connection = await kit.connect({ ca });
       await until(() => kit.ends.length === 1, "the other end");
@@ -642,7 +582,7 @@ describe("TLS", () => {
 
   test("`reset()` and `destroy()` are seen by the other end", async () => {
     for (const how of ["reset", "destroy"] as const) {
-      const kit = await rig({}, {}, (connection) => connection.closed);
+      const kit = await tlsRig({}, {}, (connection) => connection.closed);
       try {
         const connection = await kit.connect({ ca });
         await until(() => kit.ends.length === 1, "the other end");
@@ -659,8 +599,8 @@ describe("TLS", () => {
   test("`reusePort` holds with TLS, too", async () => {
     // Refused there: `tcp_server_test.ts` has it.
     if (process.versions.node.startsWith("20.")) return;
-    const first = await rig({}, { reusePort: true });
-    const second = await rig({}, { reusePort: true, port: first.port });
+    const first = await tlsRig({}, { reusePort: true });
+    const second = await tlsRig({}, { reusePort: true, port: first.port });
     await first.close();
     try {
       const connection = await second.connect({ ca });
@@ -673,7 +613,7 @@ describe("TLS", () => {
   });
 
   test("a hundred handshakes at a time", async () => {
-    const kit = await rig();
+    const kit = await tlsRig();
     try {
       const all = await Promise.all(
         Array.from({ length: 100 }, async (_, i) => {
@@ -762,7 +702,7 @@ describe("TLS and openssl", () => {
   const skip = needs("openssl");
 
   test("`serve()` talks with s_client", { skip }, async () => {
-    const kit = await rig({ alpn: ["one"] });
+    const kit = await tlsRig({ alpn: ["one"] });
     try {
       const child = spawn(tool("openssl")!, [
         "s_client",
@@ -771,7 +711,7 @@ describe("TLS and openssl", () => {
         "-servername",
         "localhost",
         "-CAfile",
-        new URL("ca.pem", folder).pathname,
+        pathOf("ca.pem"),
         "-verify_return_error",
         "-alpn",
         "two,one",
@@ -798,9 +738,9 @@ describe("TLS and openssl", () => {
       "-accept",
       "127.0.0.1:0",
       "-cert",
-      new URL("server.pem", folder).pathname,
+      pathOf("server.pem"),
       "-key",
-      new URL("server.key", folder).pathname,
+      pathOf("server.key"),
       "-rev",
     ], { stdio: ["pipe", "pipe", "pipe"] });
     let output = "";

@@ -1,9 +1,9 @@
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { describe, test } from "node:test";
-import { readFileSync } from "node:fs";
 import { assert, assertEquals, assertRejects } from "./assert.ts";
 import { runtime, until, within } from "./_support.ts";
+import { pem } from "./_tls_support.ts";
 import * as http from "../http/mod.ts";
 import { hexDump } from "../streams/mod.ts";
 import { connect, serve } from "../tcp/mod.ts";
@@ -11,8 +11,6 @@ import type { Connection, Server, Wiretap, WiretapEvent } from "../tcp/mod.ts";
 import * as ws from "../ws/mod.ts";
 
 const LOCAL = { hostname: "127.0.0.1", port: 0 };
-const pem = (name: string) =>
-  readFileSync(new URL(`./certs/${name}`, import.meta.url), "utf8");
 const TLS = { cert: pem("server.pem"), key: pem("server.key") };
 
 /** Writes down what a tap is told: bytes in a row of one kind are one. */

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { serve } from "../http/mod.ts";
 import { isUpgrade, upgrade } from "../ws/mod.ts";
@@ -7,6 +6,7 @@ import { assertEquals } from "./assert.ts";
 import { chromium, openPage } from "./_chromium.ts";
 import { summary } from "./_ws_support.ts";
 import { engines, until, within } from "./_support.ts";
+import { pem } from "./_tls_support.ts";
 
 /** Run in the page: echoes of many kinds, then a close by either side. */
 const SCRIPT = `(async () => {
@@ -45,8 +45,6 @@ const SCRIPT = `(async () => {
     extensions: socket.extensions };
 })()`;
 
-const pem = (name: string) =>
-  readFileSync(new URL(`./certs/${name}`, import.meta.url), "utf8");
 const tls = { cert: pem("server.pem"), key: pem("server.key") };
 
 describe("upgrade()", () => {

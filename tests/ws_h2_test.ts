@@ -1,6 +1,5 @@
 // WebSockets over HTTP/2 (RFC 8441), both sides ours.
 
-import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { serve } from "../http/mod.ts";
 import type { HttpServer, ServeOptions } from "../http/mod.ts";
@@ -8,9 +7,8 @@ import { connect, HandshakeError, isUpgrade, upgrade } from "../ws/mod.ts";
 import type { ConnectOptions, UpgradeOptions } from "../ws/mod.ts";
 import { assert, assertEquals, assertRejects } from "./assert.ts";
 import { until, within } from "./_support.ts";
+import { pem } from "./_tls_support.ts";
 
-const pem = (name: string) =>
-  readFileSync(new URL(`./certs/${name}`, import.meta.url), "utf8");
 const tls = { cert: pem("server.pem"), key: pem("server.key") };
 
 const modes: [string, ServeOptions, ConnectOptions][] = [

@@ -1,7 +1,8 @@
 import { describe, test } from "node:test";
 import { assert, assertEquals, assertMatch, assertRejects } from "./assert.ts";
 import { within } from "./_support.ts";
-import { answering, LOCAL, noSocketLeft, pem, proxy } from "./_proxies.ts";
+import { answering, LOCAL, noSocketLeft, proxy } from "./_proxies.ts";
+import { pem } from "./_tls_support.ts";
 import { serve } from "../http/mod.ts";
 import type { HttpServer } from "../http/mod.ts";
 import {

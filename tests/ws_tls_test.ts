@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { createServer } from "node:tls";
 import { describe, test } from "node:test";
 import { serve } from "../http/mod.ts";
@@ -7,9 +6,8 @@ import { connect, upgrade } from "../ws/mod.ts";
 import type { NetError } from "../ws/mod.ts";
 import { assert, assertEquals, assertRejects } from "./assert.ts";
 import { engines, within } from "./_support.ts";
+import { pem } from "./_tls_support.ts";
 
-const pem = (name: string) =>
-  readFileSync(new URL(`./certs/${name}`, import.meta.url), "utf8");
 const ca = pem("ca.pem");
 
 for (const engine of engines) {
