@@ -74,8 +74,8 @@ export class H1Connection implements Carrier, PoolConnection {
     }
     this.#reader = new ResponseReader({
       head: (head) => this.#onHead(head),
-      data: (chunk) => this.#call?.onData(chunk),
-      end: (trailers) => this.#onEnd(trailers),
+      content: (chunk) => this.#call?.onData(chunk),
+      whole: (trailers) => this.#onEnd(trailers),
       inform: (head) => {
         if (head.status === 100) this.#proceed();
         else this.#call?.onInform(head);

@@ -36,6 +36,17 @@ const OVER = 99;
 
 const EMPTY = new Uint8Array(0);
 
+/** What is found of a section of fields while it is read. */
+class Found {
+  /** Offsets of the fields: name start, name end, value start, value end. */
+  readonly spans: number[] = [];
+  /** Their names, when they are well known. */
+  readonly names: (string | undefined)[] = [];
+}
+
+/** Mostly a section comes whole: then all readers take turns with one. */
+let spare: Found | undefined;
+
 /**
  * What readers of requests and of responses have in common: a machine that
  * looks at every byte once, may be fed any pieces, and comes to the same
@@ -59,10 +70,7 @@ export abstract class H1Reader<Head> {
   #kept: Uint8Array[] = [];
   #carry: Uint8Array = EMPTY;
   #carried = 0;
-  /** Offsets of the fields: name start, name end, value start, value end. */
-  readonly #spans: number[] = [];
-  /** Their names, when they are well known. */
-  readonly #names: (string | undefined)[] = [];
+  #found: Found | undefined;
   #count = 0;
   #sectionStart = 0;
   #sectionLimit = 0;
@@ -141,7 +149,7 @@ export abstract class H1Reader<Head> {
     this.#kept = [];
     this.#carry = EMPTY;
     this.state = OVER;
-    if (kept.length === 1) return kept[0];
+    if (kept.length < 2) return kept[0] ?? EMPTY;
     const rest = new Uint8Array(kept.reduce((n, chunk) => n + chunk.length, 0));
     let offset = 0;
     for (const chunk of kept) {
@@ -158,7 +166,7 @@ export abstract class H1Reader<Head> {
     if (this.#stopped || this.#running) return;
     if (this.state === CLOSE) {
       this.#leave();
-      this.events.end(undefined);
+      this.events.whole(undefined);
     } else if (this.phase !== "start") {
       const phase = this.phase;
       this.state = OVER;
@@ -219,12 +227,16 @@ export abstract class H1Reader<Head> {
     this.#sectionLimit = limit;
     this.#folded = false;
     this.#count = 0;
+    if (this.#found === undefined) {
+      this.#found = spare ?? new Found();
+      spare = undefined;
+    }
   }
 
-  /** Fields of the section just read, from its text. */
+  /** Fields of the section just read, from its text; once. */
   protected fieldsOf(text: string): Fields {
-    const spans = this.#spans;
-    const names = this.#names;
+    const { spans, names } = spare = this.#found!;
+    this.#found = undefined;
     const count = this.#count;
     const fields: Fields = new Array(count * 2);
     for (let i = 0, s = 0, f = 0; i < count; i++, s += 4, f += 2) {
@@ -248,7 +260,7 @@ export abstract class H1Reader<Head> {
           this.#next = pos;
           const silent = this.silentEnd;
           this.#leave();
-          if (!silent) this.events.end(undefined);
+          if (!silent) this.events.whole(undefined);
         } else if (pos === chunk.length || state === OVER) {
           break;
         } else if (state < END) {
@@ -258,7 +270,7 @@ export abstract class H1Reader<Head> {
         } else if (state === CLOSE) {
           const from = pos;
           pos = this.#next = chunk.length;
-          this.events.data(this.#piece(chunk, from, pos));
+          this.events.content(this.#piece(chunk, from, pos));
         } else {
           pos = this.#chunked(chunk, pos);
         }
@@ -386,7 +398,7 @@ export abstract class H1Reader<Head> {
   ): number {
     const bound = base + this.#sectionStart + this.#sectionLimit;
     const stop = end < bound ? end : bound;
-    const spans = this.#spans;
+    const { spans, names } = this.#found!;
     let state = this.state;
     let c = 0;
     while (pos < stop) {
@@ -419,7 +431,7 @@ export abstract class H1Reader<Head> {
           if (c !== 0x3a) throw badField("name", c);
           const at = this.#count - 1;
           const start = base + spans[at * 4];
-          this.#names[at] = knownName(buffer, start, pos, hash);
+          names[at] = knownName(buffer, start, pos, hash);
           spans[at * 4 + 1] = pos - base;
           pos++;
           state = PADDING;
@@ -472,11 +484,11 @@ export abstract class H1Reader<Head> {
       );
     }
     // One by one: an array with holes would be slow for ever.
-    const spans = this.#spans;
+    const { spans, names } = this.#found!;
     const at = this.#count++ * 4;
     if (at === spans.length) {
       spans.push(start, 0, 0, 0);
-      this.#names.push(undefined);
+      names.push(undefined);
     } else spans[at] = start;
     this.#hash = 0;
   }
@@ -514,7 +526,7 @@ export abstract class H1Reader<Head> {
     this.#left -= data.length;
     if (this.#left === 0) this.state = this.state === LENGTH ? END : CHUNK_CR;
     this.#next = end;
-    this.events.data(data);
+    this.events.content(data);
     return end;
   }
 
@@ -559,7 +571,7 @@ export abstract class H1Reader<Head> {
       }
     }
     this.#leave();
-    this.events.end(trailers.length === 0 ? undefined : trailers);
+    this.events.whole(trailers.length === 0 ? undefined : trailers);
   }
 }
 

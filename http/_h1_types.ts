@@ -44,13 +44,13 @@ export interface ResponseHead {
   readonly keepAlive: boolean;
 }
 
-/** What a reader tells, in order: head, data …, end; then the next head. */
+/** What a reader tells, in order: head, content …, whole; the next head. */
 export interface H1Events<Head> {
   head(head: Head): void;
   /** A piece of the body, decoded from its framing; a view of the input. */
-  data(chunk: Uint8Array): void;
+  content(chunk: Uint8Array): void;
   /** The message is over. `trailers` only after a chunked body that had some. */
-  end(trailers: Fields | undefined): void;
+  whole(trailers: Fields | undefined): void;
 }
 
 /** What a reader of responses tells. */

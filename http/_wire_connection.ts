@@ -50,7 +50,8 @@ type Waiting =
  * A connection of the wire engine: reads one request after the other, has
  * each answered before the next is looked at, and ends in order.
  */
-export class WireConnection implements Carrier, TransportEvents {
+export class WireConnection
+  implements Carrier, TransportEvents, H1Events<RequestHead> {
   readonly server: WireServer;
   readonly transport: Transport;
   readonly borrows = true;
@@ -87,12 +88,7 @@ export class WireConnection implements Carrier, TransportEvents {
     this.transport = transport;
     this.#writer = new BodyWriter(transport);
     this.#deliveries = new Deliveries(this.#writer);
-    const events: H1Events<RequestHead> = {
-      head: (head) => this.#onHead(head),
-      data: (chunk) => this.#onBody(chunk),
-      end: (trailers) => this.#onEnd(trailers),
-    };
-    this.#reader = new RequestReader(events, server.readerLimits);
+    this.#reader = new RequestReader(this, server.readerLimits);
     this.#deadline = server.now + server.config.timeouts.idle;
   }
 
@@ -174,7 +170,7 @@ export class WireConnection implements Carrier, TransportEvents {
 
   // What the reader tells.
 
-  #onHead(head: RequestHead): void {
+  head(head: RequestHead): void {
     const origin = originOf(this.server, head);
     this.#exchange = new WireExchange(this, head, origin, hasBody(head));
     this.#called = false;
@@ -183,7 +179,7 @@ export class WireConnection implements Carrier, TransportEvents {
     if (head.method === "CONNECT") this.#exchange.arrive(undefined);
   }
 
-  #onBody(chunk: Uint8Array): void {
+  content(chunk: Uint8Array): void {
     const exchange = this.#exchange;
     if (exchange === undefined) return;
     exchange.received += chunk.byteLength;
@@ -200,7 +196,7 @@ export class WireConnection implements Carrier, TransportEvents {
     this.#awaitBody(exchange);
   }
 
-  #onEnd(trailers: Fields | undefined): void {
+  whole(trailers: Fields | undefined): void {
     const exchange = this.#exchange;
     if (exchange === undefined) return;
     this.#stopWaiting();

@@ -46,6 +46,14 @@ export function writableOf<T>(
   });
 }
 
+/** What is asked of few connections before they end. */
+class Ends<Out, Info> {
+  closed: Promise<Info> | undefined;
+  settle: ((info: Info) => void) | undefined;
+  info: Info | undefined;
+  writable: WritableStream<Out> | undefined;
+}
+
 /**
  * What every connection is made of: an inbox, an outbox, and one end. The
  * subclass feeds the inbox, empties the outbox and calls `settle` once.
@@ -58,10 +66,7 @@ export abstract class BaseDuplex<In, Out, Info extends CloseInfo>
   #outbox: Outbox<Out> | undefined;
   /** None when `makeInbox` is the subclass's own. */
   readonly #inboxOptions: InboxOptions<In> | undefined;
-  #closed: Promise<Info> | undefined;
-  #settle: ((info: Info) => void) | undefined;
-  #info: Info | undefined;
-  #writable: WritableStream<Out> | undefined;
+  #ends: Ends<Out, Info> | undefined;
 
   /** None of them: the subclass makes both, by `makeInbox`, `makeOutbox`. */
   constructor(inbox?: InboxOptions<In>, outbox?: OutboxOptions<Out>) {
@@ -98,10 +103,11 @@ export abstract class BaseDuplex<In, Out, Info extends CloseInfo>
   }
 
   get closed(): Promise<Info> {
-    return this.#closed ??= this.#info !== undefined
-      ? Promise.resolve(this.#info)
+    const ends = this.#ends ??= new Ends();
+    return ends.closed ??= ends.info !== undefined
+      ? Promise.resolve(ends.info)
       : new Promise((resolve) => {
-        this.#settle = resolve;
+        ends.settle = resolve;
       });
   }
 
@@ -113,9 +119,10 @@ export abstract class BaseDuplex<In, Out, Info extends CloseInfo>
 
   /** The end: resolves `closed`. Later calls change nothing. */
   protected settle(info: Info): void {
-    if (this.#info !== undefined) return;
-    this.#info = info;
-    this.#settle?.(info);
+    const ends = this.#ends ??= new Ends();
+    if (ends.info !== undefined) return;
+    ends.info = info;
+    ends.settle?.(info);
   }
 
   receive(options?: Wait): MaybePromise<In | undefined> {
@@ -143,7 +150,8 @@ export abstract class BaseDuplex<In, Out, Info extends CloseInfo>
   }
 
   get writable(): WritableStream<Out> {
-    return this.#writable ??= writableOf<Out>(
+    const ends = this.#ends ??= new Ends();
+    return ends.writable ??= writableOf<Out>(
       this,
       () => this.finish(),
       (reason) => this.destroy(reason),

@@ -8,7 +8,12 @@ import type { NetError } from "../streams/errors.ts";
 import type { Address, MaybePromise } from "../streams/types.ts";
 import { connectError, cutError, listenError } from "./_errors.ts";
 import { interleave, raceAddresses } from "./_eyeballs.ts";
-import { bufferOf, DirectReads, readDirectly } from "./_node_read.ts";
+import {
+  bufferOf,
+  DirectReads,
+  readDirectly,
+  takeShared,
+} from "./_node_read.ts";
 import type {
   DialOptions,
   ListenEvents,
@@ -48,6 +53,9 @@ const { push: streamPush } = net.Socket.prototype as unknown as NetSocket;
 /** Its callback tells when what was written before it is with the kernel. */
 const none = new Uint8Array(0);
 
+/** What every `net.Socket` listens to its own end with. */
+let nodesOnEnd: (() => void) | undefined;
+
 /** What libuv calls ENOTCONN. */
 const ENOTCONN = -107;
 
@@ -57,6 +65,8 @@ function tcpAddress(hostname = "", port = 0): Address {
 
 /** Asked of each socket anew: Node itself would keep an object for each. */
 const name: Name = {};
+/** Many sockets have the same peer: they share the text of its address. */
+let lastPeer = "";
 /** Mostly the next socket has the same. */
 let lastLocal: Address & { transport: "tcp" } = {
   transport: "tcp",
@@ -64,14 +74,16 @@ let lastLocal: Address & { transport: "tcp" } = {
   port: 0,
 };
 
-function remoteOf(socket: NetSocket): Address {
+/** Has `name` say who the peer is. */
+function askPeer(socket: NetSocket): void {
   const { _handle: handle } = socket;
+  name.address = name.port = undefined;
   if (typeof handle?.getpeername !== "function") {
-    return tcpAddress(socket.remoteAddress, socket.remotePort);
-  }
-  return handle.getpeername(name) === 0
-    ? tcpAddress(name.address, name.port)
-    : tcpAddress();
+    name.address = socket.remoteAddress;
+    name.port = socket.remotePort;
+  } else handle.getpeername(name);
+  const { address = "" } = name;
+  if (address !== lastPeer) lastPeer = address;
 }
 
 function localOf(socket: NetSocket): Address {
@@ -90,16 +102,19 @@ function localOf(socket: NetSocket): Address {
 
 /** A `net.Socket` as a transport: Node's, and wherever node:net is better. */
 export class NodeTransport implements Transport {
-  readonly remoteAddress: Address;
   readonly localAddress: Address;
-  readonly tls?: TlsInfo;
+  declare readonly tls?: TlsInfo;
+  /** Where the peer is, or the name of its host: then a port belongs to it. */
+  readonly #peer: Address | string;
+  readonly #port: number;
   readonly #socket: NetSocket;
   /** Whether it is a socket of Node's own, without TLS. */
   readonly #plain: boolean;
   /** Whether the listener takes Buffers as they are. */
   #borrowed = false;
   #events: TransportEvents | undefined;
-  /** None where Node makes the buffers. */
+  /** Whether Node reads into our buffers, and what one read leaves to keep. */
+  #direct = false;
   #reads: DirectReads | undefined;
   #onWritten: (() => void) | undefined;
   #error: NetError | undefined;
@@ -113,20 +128,33 @@ export class NodeTransport implements Transport {
   constructor(socket: net.Socket, at?: string | Transport) {
     this.#socket = socket;
     this.#plain = isNode && socket.constructor === net.Socket;
+    this.#port = 0;
     if (typeof at === "object") {
-      this.remoteAddress = at.remoteAddress;
+      this.#peer = at.remoteAddress;
       this.localAddress = at.localAddress;
     } else if (at !== undefined) {
-      this.remoteAddress = { transport: "unix", path: at };
-      this.localAddress = this.remoteAddress;
+      this.#peer = this.localAddress = { transport: "unix", path: at };
     } else {
-      this.remoteAddress = remoteOf(socket);
+      askPeer(socket);
+      this.#peer = lastPeer;
+      this.#port = name.port ?? 0;
       this.localAddress = localOf(socket);
     }
     this.#socket[owner] = this;
+    // Node's own does nothing while the other half may stay open; with one
+    // listener it needs no list of them.
+    if (this.#plain && socket.allowHalfOpen) {
+      nodesOnEnd ??= socket.listeners("end")[0] as () => void;
+      socket.removeListener("end", nodesOnEnd);
+    }
     socket.on("error", NodeTransport.#onError);
     socket.on("close", NodeTransport.#onClose);
     socket.on("end", NodeTransport.#onEnd);
+  }
+
+  get remoteAddress(): Address {
+    const peer = this.#peer;
+    return typeof peer === "string" ? tcpAddress(peer, this.#port) : peer;
   }
 
   // The same functions for all sockets, as there may be very many.
@@ -175,7 +203,11 @@ export class NodeTransport implements Transport {
       this.emit("data", bufferOf(buffer, size));
     }
     const events = transport.#paused ? undefined : transport.#events;
-    return transport.#reads!.take(size, buffer, events);
+    if (
+      transport.#reads === undefined && events !== undefined &&
+      takeShared(size, buffer, events)
+    ) return true;
+    return (transport.#reads ??= new DirectReads()).take(size, buffer, events);
   }
 
   /**
@@ -236,7 +268,7 @@ export class NodeTransport implements Transport {
       return;
     }
     if (this.#plain && readDirectly(this.#socket, NodeTransport.#onRead)) {
-      this.#reads = new DirectReads();
+      this.#direct = true;
     } else {
       this.#socket.on("data", NodeTransport.#onData);
       if (isNode) this.#socket.push = NodeTransport.#push;
@@ -261,6 +293,7 @@ export class NodeTransport implements Transport {
 
   recycle(chunk: Uint8Array): void {
     if (this.#reads !== undefined) this.#reads.recycle(chunk);
+    else if (this.#direct) free(chunk);
     // Whoever listens beside us has the same memory.
     else if (this.#socket.listenerCount("data") === 1) free(chunk);
   }
@@ -298,7 +331,7 @@ export class NodeTransport implements Transport {
   /** What reads directly tells of a disconnect only while it reads. */
   pause(): void {
     this.#paused = true;
-    if (this.#reads !== undefined) return;
+    if (this.#direct) return;
     if (!this.#over && !this.#ended) this.#socket.pause();
   }
 

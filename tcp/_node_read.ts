@@ -91,6 +91,24 @@ export function readDirectly(socket: Socket, onRead: OnRead): boolean {
 }
 
 /**
+ * Gives a chunk that the socket needs to keep nothing for, as most are; other
+ * ones are for `DirectReads`: `false`.
+ */
+export function takeShared(
+  size: number,
+  buffer: Uint8Array,
+  listener: TransportEvents,
+): boolean {
+  const { borrows } = listener;
+  if (size >= LARGE && borrows !== "all") return false;
+  following = undefined;
+  if (borrows !== undefined && borrows !== false) {
+    listener.data(buffer.subarray(0, size), true);
+  } else listener.data(buffer.slice(0, size));
+  return true;
+}
+
+/**
  * What one socket reads. Small chunks are lent or copied, out of the buffer of
  * all; when large ones come it gets a buffer of its own, and then each is
  * given away with the buffer it came in.

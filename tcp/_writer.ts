@@ -71,6 +71,8 @@ export class Writer {
   readonly #onRoom: (() => void) | undefined;
   #burst = 0;
   #resting = false;
+  /** Made when it is needed. */
+  #onTurn: (() => void) | undefined;
 
   /**
    * With `onRoom` the writer counts as full once it has had its share of the
@@ -223,7 +225,7 @@ export class Writer {
       // Early, so that who lets go of the event loop never has to wait.
       if (this.#burst >= BURST / 2 && !this.#resting) {
         this.#resting = true;
-        nextTurn(this.#onRested);
+        nextTurn(() => this.#rested());
       }
     }
     // Once full it waits for a drain, and only a blocked kernel gives one.
@@ -231,21 +233,21 @@ export class Writer {
     else if (!this.#scheduled && !this.#held) {
       this.#scheduled = true;
       // Node makes an object of its own for every `queueMicrotask`.
-      resolved.then(this.#onTurn);
+      resolved.then(this.#onTurn ??= () => this.#turn());
     }
   }
 
-  readonly #onRested = (): void => {
+  #rested(): void {
     const waited = this.#burst >= BURST;
     this.#resting = false;
     this.#burst = 0;
     if (waited && !this.#over) this.#onRoom!();
-  };
+  }
 
-  readonly #onTurn = (): void => {
+  #turn(): void {
     this.#scheduled = false;
     this.flush();
-  };
+  }
 
   /** What is written goes down with `release`, and not before the turn ends. */
   hold(): void {

@@ -77,11 +77,11 @@ export function read(input: string | Uint8Array, options: ReadOptions = {}) {
       bodies.push([]);
       halt();
     },
-    data(chunk: Uint8Array) {
+    content(chunk: Uint8Array) {
       bodies[bodies.length - 1].push(chunk);
       halt();
     },
-    end(trailers: string[] | undefined) {
+    whole(trailers: string[] | undefined) {
       const message = reading.messages[reading.messages.length - 1];
       message.ended = true;
       if (trailers !== undefined) message.trailers = trailers;

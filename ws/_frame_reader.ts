@@ -89,8 +89,8 @@ export interface FrameReaderOptions {
  * tells messages and control frames. It owns the chunks it is given: they are
  * unmasked in place. Limits hold before anything is buffered.
  */
-export class FrameReader {
-  readonly #events: FrameEvents;
+export class FrameReader<Events extends FrameEvents = FrameEvents> {
+  readonly #events: Events;
   readonly #masked: boolean;
   readonly #maxMessageSize: number;
   readonly #maxFragments: number;
@@ -116,12 +116,17 @@ export class FrameReader {
   /** What came in pieces; mostly nothing does. */
   #pieces: Pieces | undefined;
 
-  constructor(options: FrameReaderOptions, events: FrameEvents) {
+  constructor(options: FrameReaderOptions, events: Events) {
     this.#events = events;
     this.#masked = options.masked;
     this.#maxMessageSize = options.maxMessageSize;
     this.#maxFragments = options.maxFragments ?? MAX_FRAGMENTS;
     this.#inflater = options.inflater;
+  }
+
+  /** Who is told. */
+  get events(): Events {
+    return this.#events;
   }
 
   /** Whether nothing more will be told: Close came, a rule broke, `stop`. */

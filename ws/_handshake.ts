@@ -3,6 +3,7 @@ import type { Agreement } from "./_extensions.ts";
 import type { CompressSettings } from "./_options.ts";
 import { isToken } from "./_token.ts";
 import { sha1 } from "./_sha1.ts";
+import { decodeLatin1 } from "../http/_h1_tables.ts";
 import type { UpgradeOptions } from "./types.ts";
 
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -21,18 +22,34 @@ export function randomKey(): string {
   return base64(crypto.getRandomValues(new Uint8Array(16)));
 }
 
+const BASE64 =
+  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const PAD = 0x3d;
+/** Room for 20 bytes; used again, for there may be very many handshakes. */
+const letters = new Uint8Array(28);
+
 function base64(bytes: Uint8Array): string {
-  // Handing them on as arguments would make an iterator, and all it gives.
-  let text = "";
-  for (let i = 0; i < bytes.length; i++) text += String.fromCharCode(bytes[i]);
-  return btoa(text);
+  let size = 0;
+  for (let i = 0; i < bytes.length; i += 3) {
+    const three = bytes[i] << 16 | bytes[i + 1] << 8 | bytes[i + 2];
+    for (let shift = 18; shift >= 0; shift -= 6) {
+      letters[size++] = BASE64.charCodeAt(three >> shift & 63);
+    }
+  }
+  for (let pads = (3 - bytes.length % 3) % 3; pads > 0; pads--) {
+    letters[size - pads] = PAD;
+  }
+  return decodeLatin1(letters, 0, size);
 }
 
 /** Whether a comma-separated field has a token, in any case. */
 export function hasToken(field: string | null, token: string): boolean {
   if (field === null) return false;
-  return field.toLowerCase() === token ||
-    field.split(",").some((item) => item.trim().toLowerCase() === token);
+  return field.toLowerCase() === token || lists(field, token);
+}
+
+function lists(field: string, token: string): boolean {
+  return field.split(",").some((item) => item.trim().toLowerCase() === token);
 }
 
 /** Whether a request asks for a WebSocket, well or badly. */
@@ -94,13 +111,17 @@ export function answer(
   if (request.method !== "GET") {
     return refuse(405, "A WebSocket is asked for with GET", { allow: "GET" });
   }
-  if (headers.get("upgrade") === null) {
+  const upgrade = headers.get("upgrade");
+  if (upgrade === null) {
     return refuse(426, "This is a WebSocket", {
       connection: "upgrade",
       upgrade: "websocket",
     });
   }
-  if (!asksUpgrade(request)) {
+  if (
+    !hasToken(upgrade, "websocket") ||
+    !hasToken(headers.get("connection"), "upgrade")
+  ) {
     return refuse(400, "Upgrade: websocket and Connection: upgrade wanted");
   }
   if (version !== "http/1.1" && version !== "h2") {
@@ -125,7 +146,8 @@ export function answer(
   ) {
     return refuse(400, "A WebSocket is asked for without a body");
   }
-  if (!allows(options.origins, request)) {
+  const { origins, protocols } = options;
+  if (origins !== undefined && !allows(origins, request)) {
     return refuse(403, "This origin may not connect");
   }
   const offered = parseProtocols(headers.get("sec-websocket-protocol"));
@@ -138,9 +160,19 @@ export function answer(
   if (agreed === null) {
     return refuse(400, "Sec-WebSocket-Extensions is malformed");
   }
-  const protocol = choose(options.protocols, offered, request);
-  const fields = ["upgrade", "websocket", "connection", "Upgrade"];
-  if (key !== "") fields.push("sec-websocket-accept", acceptKey(key));
+  const protocol = protocols === undefined
+    ? undefined
+    : choose(protocols, offered, request);
+  const fields = key === ""
+    ? ["upgrade", "websocket", "connection", "Upgrade"]
+    : [
+      "upgrade",
+      "websocket",
+      "connection",
+      "Upgrade",
+      "sec-websocket-accept",
+      acceptKey(key),
+    ];
   if (protocol !== undefined) fields.push("sec-websocket-protocol", protocol);
   if (agreed !== undefined) {
     fields.push("sec-websocket-extensions", agreed.extensions);
@@ -161,10 +193,9 @@ function refuse(
 
 /** RFC 6455, 10.2: a page of another origin can be made to connect. */
 function allows(
-  origins: UpgradeOptions["origins"],
+  origins: NonNullable<UpgradeOptions["origins"]>,
   request: Request,
 ): boolean {
-  if (origins === undefined) return true;
   const origin = request.headers.get("origin");
   if (typeof origins === "function") return origins(origin, request) === true;
   return origin === null ||
@@ -172,11 +203,10 @@ function allows(
 }
 
 function choose(
-  protocols: UpgradeOptions["protocols"],
+  protocols: NonNullable<UpgradeOptions["protocols"]>,
   offered: readonly string[],
   request: Request,
 ): string | undefined {
-  if (protocols === undefined) return undefined;
   if (typeof protocols !== "function") {
     return offered.find((name) => protocols.includes(name));
   }

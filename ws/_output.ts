@@ -89,6 +89,11 @@ export class Output {
     this.#masked = masked;
   }
 
+  /** Whether its frames are masked: a client's. */
+  get masked(): boolean {
+    return this.#masked;
+  }
+
   /** Bytes taken and not with the kernel yet. */
   get buffered(): number {
     return this.#over ? 0 : this.#queued + this.#transport.pending;

@@ -1,7 +1,8 @@
 /**
  * SHA-1 of an ASCII text of at most 240 characters, as 20 bytes. The opening handshake asks for
  * it (RFC 6455, 4.2.2) where it protects nothing; `crypto.subtle` has it only
- * as a promise, and an upgrade is answered at once.
+ * as a promise, and an upgrade is answered at once. The bytes hold until the
+ * next call.
  */
 export function sha1(text: string): Uint8Array {
   const blocks = (text.length + 8 >> 6) + 1;
@@ -41,7 +42,6 @@ export function sha1(text: string): Uint8Array {
     h3 = h3 + d | 0;
     h4 = h4 + e | 0;
   }
-  const digest = new Uint8Array(20);
   putWord(digest, 0, h0);
   putWord(digest, 4, h1);
   putWord(digest, 8, h2);
@@ -53,6 +53,7 @@ export function sha1(text: string): Uint8Array {
 /** Room for the longest text there is here, in big-endian words. */
 const words = new Int32Array(64);
 const mixed = new Int32Array(80);
+const digest = new Uint8Array(20);
 
 function putWord(digest: Uint8Array, at: number, word: number): void {
   for (let k = 0; k < 4; k++) digest[at + k] = word >>> 24 - 8 * k;

@@ -38,6 +38,26 @@ export interface SocketInit {
   readonly report: (error: unknown) => void;
 }
 
+/** What sockets of one kind have in common, mostly one object for all. */
+interface Terms {
+  readonly limits: SocketLimits;
+  readonly protocol: string;
+  readonly extensions: string;
+  readonly url: string;
+}
+
+let lastTerms: Terms | undefined;
+
+function termsOf(init: SocketInit): Terms {
+  const { limits, protocol, extensions = "", url } = init;
+  const last = lastTerms;
+  return last !== undefined && last.limits === limits &&
+      last.protocol === protocol && last.extensions === extensions &&
+      last.url === url
+    ? last
+    : lastTerms = { limits, protocol, extensions, url };
+}
+
 /**
  * What sockets of all engines have in common: messages go to a listener or
  * wait to be received, user code that fails closes with 1011, and the end is
@@ -46,10 +66,7 @@ export interface SocketInit {
 export abstract class BaseSocket
   extends BaseDuplex<Message, Message, WebSocketCloseInfo>
   implements Socket, Member {
-  readonly protocol: string;
-  readonly extensions: string;
-  readonly url: string;
-  protected readonly limits: SocketLimits;
+  readonly #terms: Terms;
   protected readonly listener: Listener | undefined;
   /** The server that it is counted by. */
   home: Home | undefined;
@@ -67,12 +84,25 @@ export abstract class BaseSocket
 
   constructor(init: SocketInit) {
     super();
-    this.limits = init.limits;
+    this.#terms = termsOf(init);
     this.listener = init.listener;
-    this.protocol = init.protocol;
-    this.extensions = init.extensions ?? "";
-    this.url = init.url;
     this.#report = init.report;
+  }
+
+  get protocol(): string {
+    return this.#terms.protocol;
+  }
+
+  get extensions(): string {
+    return this.#terms.extensions;
+  }
+
+  get url(): string {
+    return this.#terms.url;
+  }
+
+  protected get limits(): SocketLimits {
+    return this.#terms.limits;
   }
 
   protected override makeInbox(): Inbox<Message> {

@@ -24,41 +24,46 @@ import { Watch } from "./_watch.ts";
 
 const empty = new Uint8Array(0);
 
+/** How a socket winds down; one that is open has none. */
+class Ending {
+  /** The Close of ours that is to go out, or has. */
+  farewell: Uint8Array | undefined;
+  sentClose = false;
+  /** The Close of the peer's. */
+  received: { code: number; reason: string } | undefined;
+  /** Why this side failed the connection, and what it said. */
+  failure: { code: number; error: NetError } | undefined;
+  timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** Whether both sides have said Close: nothing can make that unclean. */
+  get shaken(): boolean {
+    return this.sentClose && this.received !== undefined;
+  }
+}
+
 /** A WebSocket over our own codec and any transport, after the handshake. */
 export class WireSocket extends BaseSocket {
   readonly #transport: Transport;
   readonly #output: Output;
-  readonly #reader: FrameReader;
-  readonly #ears: FrameEvents & TransportEvents;
-  /** Clients mask, and leave it to the server to end TCP first. */
-  readonly #client: boolean;
+  readonly #reader: FrameReader<FrameEvents & TransportEvents>;
   readonly #watch: Watch | undefined;
   readonly #deflate: Deflate | undefined;
   #held = false;
-  /** The Close of ours that is to go out, or has. */
-  #farewell: Uint8Array | undefined;
-  #sentClose = false;
-  /** The Close of the peer's. */
-  #received: { code: number; reason: string } | undefined;
-  /** Why this side failed the connection, and what it said. */
-  #failure: { code: number; error: NetError } | undefined;
+  #end: Ending | undefined;
   /** The answer to the last ping, which there was no room for. */
   #owedPong: Uint8Array | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(transport: Transport, client: boolean, init: SocketInit) {
     super(init);
     const { limits } = init;
     this.#transport = transport;
-    this.#client = client;
     this.#deflate = init.deflate;
     this.#output = new Output(transport, limits.highWaterMark, client);
-    const ears = this.#ears = new WireSocket.#Ears(this);
     this.#reader = new FrameReader({
       masked: !client,
       maxMessageSize: limits.maxMessageSize,
       inflater: init.deflate?.inflater,
-    }, ears);
+    }, new WireSocket.#Ears(this));
     if (limits.heartbeat > 0 || limits.idleTimeout > 0) {
       this.#watch = new Watch(limits, {
         held: () => this.#held,
@@ -82,9 +87,18 @@ export class WireSocket extends BaseSocket {
   start(handler: SocketHandler | undefined, head: Uint8Array): void {
     if (handler !== undefined) this.run(handler);
     if (head.byteLength > 0) this.#onData(head);
-    this.#transport.attach(this.#ears);
+    this.#transport.attach(this.#reader.events);
     // Whoever had the transport before may have paused it.
     if (!this.#held) this.#transport.resume();
+  }
+
+  /** Clients mask, and leave it to the server to end TCP first. */
+  get #client(): boolean {
+    return this.#output.masked;
+  }
+
+  get #ending(): Ending {
+    return this.#end ??= new Ending();
   }
 
   get raw(): unknown {
@@ -133,7 +147,7 @@ export class WireSocket extends BaseSocket {
 
   /** Control frames, as long as there may be any. */
   #write(first: number, payload: Uint8Array): void {
-    if (this.#sentClose) return;
+    if (this.#end?.sentClose) return;
     this.#output.frame(first, payload);
   }
 
@@ -161,7 +175,7 @@ export class WireSocket extends BaseSocket {
       return Promise.reject(error);
     }
     if (!this.closing) {
-      this.#farewell = payload;
+      this.#ending.farewell = payload;
       this.#wind();
       this.endInbox();
       this.#sayClose();
@@ -172,8 +186,9 @@ export class WireSocket extends BaseSocket {
   override destroy(reason?: unknown): void {
     if (this.ended) return;
     this.cut ??= toError(reason, "The WebSocket was destroyed");
-    if (!this.#shaken) {
-      this.#failure ??= {
+    const ending = this.#ending;
+    if (!ending.shaken) {
+      ending.failure ??= {
         code: ABNORMAL,
         error: toNetError(reason, "The WebSocket was destroyed"),
       };
@@ -187,13 +202,14 @@ export class WireSocket extends BaseSocket {
   }
 
   protected fail(code: number, error: NetError): void {
-    if (this.ended || this.#failure !== undefined || this.#shaken) return;
-    this.#failure = { code, error };
+    const ending = this.#ending;
+    if (this.ended || ending.failure !== undefined || ending.shaken) return;
+    ending.failure = { code, error };
     this.cut ??= error;
     this.#reader.stop();
     this.endInbox(error);
     this.closeOutbox();
-    this.#farewell ??= closePayload(code, "");
+    ending.farewell ??= closePayload(code, "");
     this.#wind();
     this.#sayClose();
     // What the peer still sends is read and dropped until its FIN: an unread
@@ -201,20 +217,16 @@ export class WireSocket extends BaseSocket {
     this.#output.end();
   }
 
-  /** Whether both sides have said Close: nothing can make that unclean. */
-  get #shaken(): boolean {
-    return this.#sentClose && this.#received !== undefined;
-  }
-
   /** From here on it only winds down, in bounded time. */
   #wind(): void {
     this.closing = true;
     this.release();
     this.#watch?.stop();
-    if (this.#timer !== undefined) return;
+    const ending = this.#ending;
+    if (ending.timer !== undefined) return;
     const { closeTimeout } = this.limits;
-    this.#timer = setTimeout(() => {
-      if (this.#received === undefined) {
+    ending.timer = setTimeout(() => {
+      if (ending.received === undefined) {
         this.destroy(
           new TimeoutError(
             `The WebSocket's peer did not close within ${closeTimeout} ms`,
@@ -229,10 +241,11 @@ export class WireSocket extends BaseSocket {
 
   /** Close goes behind all that was accepted, and what waits to be. */
   #sayClose(): void {
-    if (this.#sentClose || this.#farewell === undefined) return;
+    const ending = this.#end;
+    if (ending?.farewell === undefined || ending.sentClose) return;
     if (this.crowded) return;
-    this.#write(CLOSE, this.#farewell);
-    this.#sentClose = true;
+    this.#write(CLOSE, ending.farewell);
+    ending.sentClose = true;
     this.closeOutbox();
   }
 
@@ -302,12 +315,13 @@ export class WireSocket extends BaseSocket {
 
   /** RFC 6455, 5.5.1 and 7.1.1. */
   #onClose(code: number, reason: string): void {
-    this.#received = { code, reason };
+    const ending = this.#ending;
+    ending.received = { code, reason };
     this.closeOutbox();
     this.endInbox();
-    if (!this.#sentClose) {
+    if (!ending.sentClose) {
       // The reason goes back too: peers show what they hear.
-      this.#farewell = code === NO_CODE ? empty : closePayload(code, reason);
+      ending.farewell = code === NO_CODE ? empty : closePayload(code, reason);
     }
     this.#wind();
     this.#sayClose();
@@ -316,7 +330,8 @@ export class WireSocket extends BaseSocket {
 
   /** The peer's FIN. */
   #onEnd(): void {
-    if (this.#received !== undefined || this.#failure !== undefined) {
+    const { received, failure } = this.#ending;
+    if (received !== undefined || failure !== undefined) {
       this.#output.end();
       return;
     }
@@ -325,7 +340,7 @@ export class WireSocket extends BaseSocket {
   }
 
   #lost(error: NetError): void {
-    this.#failure = { code: ABNORMAL, error };
+    this.#ending.failure = { code: ABNORMAL, error };
     this.cut ??= error;
     this.closing = true;
     this.#reader.stop();
@@ -345,8 +360,9 @@ export class WireSocket extends BaseSocket {
   }
 
   #onOver(error: NetError | undefined): void {
-    if (this.#failure === undefined) {
-      if (this.#received === undefined) {
+    const ending = this.#ending;
+    if (ending.failure === undefined) {
+      if (ending.received === undefined) {
         this.#lost(
           error ?? new ClosedError("The WebSocket was cut off without a Close"),
         );
@@ -356,16 +372,16 @@ export class WireSocket extends BaseSocket {
         );
       }
     }
-    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    if (ending.timer !== undefined) clearTimeout(ending.timer);
     this.#watch?.stop();
     this.#deflate?.release();
     this.#output.drop();
     this.over(
-      this.#failure === undefined ? { clean: true, ...this.#received! } : {
+      ending.failure === undefined ? { clean: true, ...ending.received! } : {
         clean: false,
-        code: this.#received?.code ?? this.#failure.code,
-        reason: this.#received?.reason ?? "",
-        error: this.#failure.error,
+        code: ending.received?.code ?? ending.failure.code,
+        reason: ending.received?.reason ?? "",
+        error: ending.failure.error,
       },
     );
   }

@@ -295,8 +295,8 @@ function shake(
           fail(error);
         }
       },
-      data() {},
-      end() {},
+      content() {},
+      whole() {},
     }, LIMITS);
     reader.expect("GET");
     transport.attach({

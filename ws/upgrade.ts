@@ -1,14 +1,23 @@
 import { exchangeOf } from "../http/_exchange.ts";
 import type { Exchange } from "../http/_exchange.ts";
 import { takeoverResponse } from "../http/_takeover.ts";
+import type { Takeover } from "../http/_takeover.ts";
+import type { Transport } from "../tcp/_transport.ts";
 import { upgradeBun } from "./_bun.ts";
 import { GOING_AWAY } from "./_codes.ts";
 import { affordable, Deflate } from "./_deflate.ts";
 import { upgradeDeno } from "./_deno.ts";
 import { answer } from "./_handshake.ts";
 import { compressOf, limitsOf } from "./_options.ts";
+import type { CompressSettings } from "./_options.ts";
+import type { Agreement } from "./_extensions.ts";
 import type { BaseSocket, SocketInit } from "./_socket.ts";
-import type { Listener, Socket, UpgradeOptions } from "./types.ts";
+import type {
+  Listener,
+  Socket,
+  SocketHandler,
+  UpgradeOptions,
+} from "./types.ts";
 import { WireSocket } from "./_wire_socket.ts";
 
 const NO_OPTIONS: UpgradeOptions = {};
@@ -61,7 +70,7 @@ export function upgrade(
   }
   const limits = limitsOf(options, KNOWN, "upgrade");
   let compress = compressOf(options.compress, "upgrade");
-  const { context, engine, native } = exchange;
+  const { context, engine } = exchange;
   if (compress !== undefined) {
     if (engine !== "wire") {
       throw new TypeError(
@@ -79,37 +88,81 @@ export function upgrade(
     extensions: given.agreed?.extensions,
     url: urlOf(request.url),
     remoteAddress: engine === "wire" ? undefined : context.remoteAddress,
-    report: exchange.reporter?.() ?? ((error) => exchange.report(error)),
+    report: exchange.reporter?.() ?? reporterOf(exchange),
   };
+  const beginning = new Beginning(exchange, handler, init);
   if (engine !== "wire") {
-    if (native === undefined) {
-      throw new TypeError(`Cannot upgrade: not on this engine: ${engine}`);
-    }
-    const upgradeNative = engine === "deno" ? upgradeDeno : upgradeBun;
-    const headers = new Headers();
-    for (let i = 0; i < given.fields.length; i += 2) {
-      headers.append(given.fields[i], given.fields[i + 1]);
-    }
-    return upgradeNative(native, headers, init, (socket) => {
-      adopt(exchange, socket);
-      socket.run(handler);
-    });
+    return upgradeNatively(exchange, given.fields, beginning);
   }
-  const agreed = given.agreed;
-  return takeoverResponse(101, given.fields, {
-    start(transport, head) {
-      const socket = new WireSocket(
-        transport,
-        false,
-        agreed === undefined
-          ? init
-          : { ...init, deflate: new Deflate(agreed, compress!, false) },
-      );
-      adopt(exchange, socket);
-      socket.start(handler, head);
-    },
-    abandon() {},
-  });
+  const { agreed } = given;
+  if (agreed !== undefined) beginning.compress(agreed, compress!);
+  return takeoverResponse(101, given.fields, beginning);
+}
+
+function reporterOf(exchange: Exchange): (error: unknown) => void {
+  return (error) => exchange.report(error);
+}
+
+/** By the runtime's own WebSockets. */
+function upgradeNatively(
+  { engine, native }: Exchange,
+  fields: readonly string[],
+  beginning: Beginning,
+): Response {
+  if (native === undefined) {
+    throw new TypeError(`Cannot upgrade: not on this engine: ${engine}`);
+  }
+  const upgradeNative = engine === "deno" ? upgradeDeno : upgradeBun;
+  const headers = new Headers();
+  for (let i = 0; i < fields.length; i += 2) {
+    headers.append(fields[i], fields[i + 1]);
+  }
+  return upgradeNative(
+    native,
+    headers,
+    beginning.init,
+    (socket) => beginning.run(socket),
+  );
+}
+
+/** What becomes a socket once the handshake is answered. */
+class Beginning implements Takeover {
+  readonly init: SocketInit;
+  readonly #exchange: Exchange;
+  readonly #handler: SocketHandler;
+  #deflate: (() => Deflate) | undefined;
+
+  constructor(exchange: Exchange, handler: SocketHandler, init: SocketInit) {
+    this.#exchange = exchange;
+    this.#handler = handler;
+    this.init = init;
+  }
+
+  /** This was agreed on. */
+  compress(agreed: Agreement, settings: CompressSettings): void {
+    this.#deflate = () => new Deflate(agreed, settings, false);
+  }
+
+  /** On the wire engine. */
+  start(transport: Transport, head: Uint8Array): void {
+    const socket = new WireSocket(
+      transport,
+      false,
+      this.#deflate === undefined
+        ? this.init
+        : { ...this.init, deflate: this.#deflate() },
+    );
+    adopt(this.#exchange, socket);
+    socket.start(this.#handler, head);
+  }
+
+  /** On another engine. */
+  run(socket: BaseSocket): void {
+    adopt(this.#exchange, socket);
+    socket.run(this.#handler);
+  }
+
+  abandon(): void {}
 }
 
 /** Most sockets of a server have the same URL: they share the text of it. */
