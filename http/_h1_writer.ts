@@ -1,6 +1,7 @@
 import { showByte, showText } from "./_h1_error.ts";
 import { isToken, NOT_IN_TRAILERS, VALUE } from "./_h1_tables.ts";
 import type { Fields } from "./_h1_types.ts";
+import { wallTime } from "./_turn.ts";
 
 /** Small messages are written into slabs: a buffer of its own costs more. */
 const SLAB = 16 * 1024;
@@ -44,32 +45,50 @@ export function encodeHead(text: string, body?: Uint8Array): Uint8Array {
 /** Texts up to this length are encoded faster here than by the runtime. */
 const SHORT = 32;
 
+/** Bodies up to this length are looked at whether they are the same again. */
+const REPEATED = 1024;
+
 /**
- * A message in one buffer: the bytes that its head begins with, as `headStart`
- * gives them, the length of the body, the lines after that with the empty one,
- * in ASCII, and the body.
+ * A message in one buffer: what its head begins with, as `headStart` gives it,
+ * the length of the body, the lines after that with the empty one, in ASCII,
+ * and the body. One that is the same again is the same bytes again: nobody
+ * changes what is written.
  */
 export function encodeMessage(
-  start: Uint8Array,
+  start: HeadStart,
   end: string,
   body: string | Uint8Array | null,
 ): Uint8Array {
+  const { bytes: head, last } = start;
   if (typeof body !== "string") {
     const size = body === null ? 0 : body.byteLength;
-    const bytes = allocate(headLength(start, size, end) + size);
-    const at = writeHead(bytes, start, { size, end });
+    const bytes = allocate(headLength(head, size, end) + size);
+    const at = writeHead(bytes, head, { size, end });
     if (body !== null) bytes.set(body, at);
     return bytes;
   }
+  if (last !== undefined && start.body === body && start.end === end) {
+    return last;
+  }
+  const bytes = encodeText(head, end, body);
+  if (body.length <= REPEATED) {
+    start.last = bytes;
+    start.body = body;
+    start.end = end;
+  }
+  return bytes;
+}
+
+function encodeText(head: Uint8Array, end: string, body: string): Uint8Array {
   // All ASCII, nearly always.
   let size = body.length;
-  let bytes = allocate(headLength(start, size, end) + size);
-  let at = writeHead(bytes, start, { size, end });
+  let bytes = allocate(headLength(head, size, end) + size);
+  let at = writeHead(bytes, head, { size, end });
   if (writeAscii(bytes, at, body)) return bytes;
   giveBack(bytes);
   size = utf8Length(body);
-  bytes = allocate(headLength(start, size, end) + size);
-  at = writeHead(bytes, start, { size, end });
+  bytes = allocate(headLength(head, size, end) + size);
+  at = writeHead(bytes, head, { size, end });
   encoder.encodeInto(body, bytes.subarray(at));
   return bytes;
 }
@@ -305,7 +324,7 @@ let dateNowLine = "";
 
 /** `date: …` with its CR LF, made once a second (RFC 9110, 6.6.1). */
 export function dateLine(): string {
-  const now = Date.now();
+  const now = wallTime();
   if (now >= dateUntil || now < dateFrom) {
     dateFrom = now - now % 1000;
     dateUntil = dateFrom + 1000;
@@ -327,42 +346,56 @@ const HEADS = 16;
 /** What is longer is not kept. */
 const HEAD_LIMIT = 1024;
 
-interface HeadStart {
+/** What a head begins with, and the message it was the beginning of last. */
+export interface HeadStart {
   first: string;
   lines: string;
   date: string;
   buffer: Uint8Array;
   bytes: Uint8Array;
+  body: string;
+  end: string;
+  last: Uint8Array | undefined;
 }
 
 const heads: (HeadStart | undefined)[] = new Array(HEADS).fill(undefined);
 
 /**
- * The head of a response up to the number of its `content-length`, as bytes:
- * the same ones while the date is. `undefined` when it is not short. Good
- * until the next call.
+ * The head of a response up to the number of its `content-length`: the same
+ * bytes while the date is. `undefined` when it is not short. Good until the
+ * next call.
  */
 export function headStart(
   first: string,
   lines: string,
   date: string,
-): Uint8Array | undefined {
+): HeadStart | undefined {
   const slot = lines.length % HEADS;
   let head = heads[slot];
   if (
     head !== undefined && head.date === date && head.first === first &&
     head.lines === lines
-  ) return head.bytes;
+  ) return head;
   const text = first + lines + date + LENGTH;
   if (text.length > HEAD_LIMIT) return undefined;
   if (head === undefined) {
     const buffer = new Uint8Array(HEAD_LIMIT);
-    head = heads[slot] = { first, lines, date, buffer, bytes: buffer };
+    head = heads[slot] = {
+      first,
+      lines,
+      date,
+      buffer,
+      bytes: buffer,
+      body: "",
+      end: "",
+      last: undefined,
+    };
   }
   head.first = first;
   head.lines = lines;
   head.date = date;
   head.bytes = head.buffer.subarray(0, text.length);
+  head.last = undefined;
   encodeLatin1(text, head.bytes);
-  return head.bytes;
+  return head;
 }

@@ -57,6 +57,9 @@ const outgoing: Outgoing = {
 let listing = false;
 
 function begin(status: number, reason: string): void {
+  if (!(status >= 101 && status <= 599)) {
+    throw new TypeError(`Cannot send a response: its status is ${status}`);
+  }
   outgoing.status = status;
   outgoing.reason = reason;
   outgoing.body = null;
@@ -118,9 +121,17 @@ function learn(given: string): KnownField {
   return field;
 }
 
+/** The one that was taken in last, which is the next one as often as not. */
+let lastGiven: string | undefined;
+let lastField: KnownField;
+
 /** Takes one field in; what frames the message is ours to say. */
 function takeField(value: string, given: string): void {
-  const field = known.get(given) ?? learn(given);
+  if (given !== lastGiven) {
+    lastField = known.get(given) ?? learn(given);
+    lastGiven = given;
+  }
+  const field = lastField;
   switch (field.role) {
     case "other":
       break;
@@ -202,17 +213,13 @@ export function takeApart(
     outgoing.owned = plain.owned === true;
     return outgoing;
   }
-  const { status } = response;
-  if (!(status >= 101 && status <= 599)) {
-    throw new TypeError(`Cannot send a response: its status is ${status}`);
-  }
-  begin(status, response.statusText);
   if (!takeInside(response)) takeOutside(response);
   return outgoing;
 }
 
 /** By what every Response has: its body is a stream then. */
 function takeOutside(response: Response): void {
+  begin(response.status, response.statusText);
   // Before the body: Bun forgets the type of a Blob once its stream is made.
   response.headers.forEach(takeField);
   outgoing.body = usableBody(response);
@@ -238,6 +245,7 @@ export function useInside(
 ): void {
   if (bodyInside === undefined) return;
   takeInside = (response) => {
+    begin(response.status, response.statusText);
     // Before the body, for there it forgets the type.
     response.headers.forEach(takeField);
     const body = outgoing.body = bodyInside(response) ?? null;
@@ -286,15 +294,15 @@ function findInside(): TakeInside {
       const same = samples.every((sample) => {
         const response = sample();
         const reference = sample();
-        begin(response.status, response.statusText);
         if (!take(response) || outgoing.body instanceof ReadableStream) {
           return false;
         }
-        const { lines } = outgoing;
+        const { status, reason, lines } = outgoing;
         begin(reference.status, reference.statusText);
         reference.headers.forEach(takeField);
         // It is used up, and the next one is not taken for it.
-        return sortLines(lines) === sortLines(outgoing.lines) &&
+        return status === outgoing.status && reason === outgoing.reason &&
+          sortLines(lines) === sortLines(outgoing.lines) &&
           refuses(take, response);
       });
       if (same) return take;
@@ -327,6 +335,11 @@ function symbolOf(object: object, description: string): symbol {
 
 type Inside = Record<symbol, unknown>;
 
+/** Whether it is of the class itself: another's may tell anything. */
+function isNative(response: Response): boolean {
+  return Object.getPrototypeOf(response) === Native.prototype;
+}
+
 /**
  * Deno, whose responses of nothing but a text are not even `InnerResponse`s
  * yet. All others are taken as those are.
@@ -342,9 +355,11 @@ function symbolsWithText(): TakeInside {
   return (response) => {
     const inside = response as unknown as Inside;
     const text = inside[textKey];
-    if (typeof text !== "string") return take(response);
+    if (typeof text !== "string" || !isNative(response)) return take(response);
     if (inside[usedKey] !== false) throw new TypeError(UNUSABLE);
     inside[usedKey] = true;
+    // Without an init, and asking it takes long.
+    begin(200, "");
     outgoing.body = text;
     const type = inside[typeKey];
     takeField(typeof type === "string" ? type : TEXT_TYPE, "content-type");
@@ -359,15 +374,20 @@ function symbolsWithStatic(): TakeInside {
   const bodyKey = symbolOf(Native.prototype, "body");
   const typeKey = symbolOf(sample, "lazy static content type");
   const servedKey = symbolOf(sample, "serve native response");
+  interface InnerResponse {
+    status: number;
+    statusMessage: string;
+    headerList: [string, string][];
+  }
   interface InnerBody {
     streamOrStatic: { body?: string | Uint8Array; consumed?: boolean };
   }
   return (response) => {
     const inside = response as unknown as Inside;
-    const inner = inside[innerKey] as
-      | { headerList: [string, string][] }
-      | undefined;
+    const inner = inside[innerKey] as InnerResponse | undefined;
     if (inner === undefined) return false;
+    if (isNative(response)) begin(inner.status, inner.statusMessage);
+    else begin(response.status, response.statusText);
     const body = inside[bodyKey] as InnerBody | null;
     // One made ready for Deno's own server is a burden until it is dropped.
     if (inside[servedKey] !== null) response.headers;
@@ -399,6 +419,7 @@ function symbolsWithSource(): TakeInside {
     const inside = response as unknown as Inside;
     const state = inside[stateKey] as State | undefined;
     if (state === undefined) return false;
+    begin(response.status, response.statusText);
     if (state.body != null) {
       const { source, stream } = state.body;
       if (inside[sent] || stream.locked || response.bodyUsed) {

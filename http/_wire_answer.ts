@@ -105,9 +105,11 @@ function answer(exchange: WireExchange, response: Response): void {
 }
 
 function send(exchange: WireExchange, response: Response): void {
-  const takeover = response?.status === 101 || exchange.method === "CONNECT"
-    ? takeoverOf(response)
-    : undefined;
+  let takeover = takeoverOf(response);
+  if (
+    takeover !== undefined && response.status !== 101 &&
+    exchange.method !== "CONNECT"
+  ) takeover = undefined;
   if (exchange.answered) {
     // The client is gone, or had an answer already.
     if (takeover !== undefined) takeover.abandon(exchange.lost);

@@ -10,6 +10,7 @@ import { RequestBody } from "./_request_body.ts";
 import { Outcome } from "./_outcome.ts";
 import { clientOf } from "./_client_address.ts";
 import { takeoverResponse } from "./_takeover.ts";
+import { steadyTime } from "./_turn.ts";
 import type { ServerContext } from "./types.ts";
 import type { Home, Member } from "./_exchange.ts";
 import type { Carrier } from "./_wire_carrier.ts";
@@ -72,7 +73,7 @@ export class WireExchange implements RequestSource {
       )
       : undefined;
     this.expecting = head.expectContinue;
-    this.receivedAt = performance.now();
+    this.receivedAt = steadyTime();
   }
 
   get method(): string {

@@ -21,7 +21,7 @@ export interface ServerContext {
   readonly clientAddress: string;
   /** Protocol of the request. */
   readonly protocol: "http/1.0" | "http/1.1" | "h2" | "h3";
-  /** When its head had been read, in the time of `performance.now()`. */
+  /** When its head had come, in the time of `performance.now()`. */
   readonly receivedAt: number;
   /** What the TLS handshake agreed on; absent on a plain connection. */
   readonly tls?: TlsInfo;

@@ -107,37 +107,35 @@ export class DenoTransport implements Transport {
     else if (!this.#paused) this.#read();
   }
 
-  async #read(): Promise<void> {
+  #read(): void {
     if (this.#reading || this.#ended) return;
     this.#reading = true;
-    for (;;) {
-      let size: number | null;
-      try {
-        size = await this.#conn.read(this.#buffer.space());
-      } catch (error) {
-        this.#fail(error);
-        return;
-      }
-      if (this.#over) return;
-      if (size === null) {
-        this.#ended = true;
-        this.#events!.end();
-        this.#checkOver();
-        return;
-      }
-      if (this.#paused) {
-        this.#held = this.#buffer.take(size);
-        this.#reading = false;
-        return;
-      }
-      const events = this.#events!;
-      const { borrows } = events;
-      if (borrows === "all" || (borrows === true && this.#buffer.lends(size))) {
-        events.data(this.#buffer.lend(size), true);
-      } else events.data(this.#buffer.take(size));
-      if (this.#over) return;
-    }
+    // An async function would make three objects more of each.
+    this.#conn.read(this.#buffer.space()).then(this.#onRead, this.#onCut);
   }
+
+  readonly #onRead = (size: number | null): void => {
+    this.#reading = false;
+    if (this.#over) return;
+    if (size === null) {
+      this.#ended = true;
+      this.#events!.end();
+      this.#checkOver();
+      return;
+    }
+    if (this.#paused) {
+      this.#held = this.#buffer.take(size);
+      return;
+    }
+    const events = this.#events!;
+    const { borrows } = events;
+    this.#reading = true;
+    if (borrows === "all" || (borrows === true && this.#buffer.lends(size))) {
+      events.data(this.#buffer.lend(size), true);
+    } else events.data(this.#buffer.take(size));
+    this.#reading = false;
+    if (!this.#over) this.#read();
+  };
 
   write(bytes: Uint8Array): boolean {
     if (this.#over || this.#ending || bytes.byteLength === 0) return true;

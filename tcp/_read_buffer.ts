@@ -21,6 +21,8 @@ export class ReadBuffer {
   #pooled = false;
   #size = LEAST;
   #small = 0;
+  /** What of it was lent last: many reads are as long as the one before. */
+  #view: Uint8Array | undefined;
 
   /** Space for the next read. */
   space(): Uint8Array {
@@ -40,7 +42,11 @@ export class ReadBuffer {
     const buffer = this.#buffer!;
     if (size < buffer.byteLength) {
       this.#settle(size);
-      return buffer.subarray(0, size);
+      const view = this.#view;
+      // The buffer may have been halved just now.
+      if (this.#buffer === undefined) return buffer.subarray(0, size);
+      if (view?.byteLength === size) return view;
+      return this.#view = buffer.subarray(0, size);
     }
     this.#grow();
     return buffer;
@@ -62,13 +68,13 @@ export class ReadBuffer {
     const buffer = this.#buffer!;
     if (size === buffer.byteLength) {
       this.#grow();
-      this.#buffer = undefined;
+      this.#drop();
       return buffer;
     }
     if (!this.lends(size)) {
       if (this.#pooled) buffer.fill(0, size);
       this.#small = 0;
-      this.#buffer = undefined;
+      this.#drop();
       return buffer.subarray(0, size);
     }
     const chunk = buffer.slice(0, size);
@@ -76,12 +82,17 @@ export class ReadBuffer {
     return chunk;
   }
 
+  /** The next read has another buffer. */
+  #drop(): void {
+    this.#buffer = this.#view = undefined;
+  }
+
   /** A read that filled it. */
   #grow(): void {
     this.#small = 0;
     if (this.#size === MOST) return;
     this.#size = Math.min(MOST, this.#size * 4);
-    this.#buffer = undefined;
+    this.#drop();
   }
 
   /** A small read: after many of them the buffer is too large. */
@@ -91,7 +102,7 @@ export class ReadBuffer {
     } else if (++this.#small >= PATIENCE) {
       this.#small = 0;
       this.#size >>= 1;
-      this.#buffer = undefined;
+      this.#drop();
     }
   }
 }

@@ -316,6 +316,48 @@ for (const engine of modes) {
       });
     });
 
+    test("serve() sends the same answer as often as it is given, and no other", async () => {
+      const answers: (() => Response)[] = [
+        () => new Response("one"),
+        () => new Response("two"),
+        () => new Response("one", { status: 201, statusText: "Fine" }),
+        () => new Response("one", { headers: { "x-a": "1" } }),
+        () => new Response("one", { headers: { "x-a": "2" } }),
+        () => new Response("\u20ac"),
+        () => new Response(""),
+        () => new Response(null, { status: 404 }),
+        () => Response.json("one"),
+      ];
+      const handler = (request: Request) =>
+        answers[Number(new URL(request.url).pathname.slice(1))]();
+      await withServer(handler, { engine }, async (server) => {
+        const seen = async (at: number) => {
+          const response = await fetch(`${server.url}${at}`);
+          const { status, statusText, headers } = response;
+          const fields = ["content-type", "content-length", "x-a"];
+          return [
+            status,
+            statusText,
+            ...fields.map((name) => headers.get(name)),
+            await response.text(),
+          ];
+        };
+        const first: unknown[] = [];
+        for (const at of answers.keys()) first.push(await seen(at));
+        assertEquals(
+          first.map((answer) => (answer as unknown[]).at(-1)),
+          ["one", "two", "one", "one", "one", "\u20ac", "", "", '"one"'],
+        );
+        assertEquals(
+          first.map((answer) => (answer as unknown[])[0]),
+          [200, 200, 201, 200, 200, 200, 200, 404, 200],
+        );
+        for (const at of [...answers.keys(), ...answers.keys()].reverse()) {
+          assertEquals(await seen(at), first[at]);
+        }
+      });
+    });
+
     test("serve() tells the handler about the connection", async () => {
       await withServer(
         (request, context) => {

@@ -229,3 +229,19 @@ test("`ReadBuffer` shows nobody what another connection has read", () => {
   assertEquals([all[39_999], all.indexOf(7), all.byteLength], [8, -1, 65_536]);
   assertEquals(yours.space().buffer === chunk.buffer, false);
 });
+
+test("`ReadBuffer` lends what was read last, also when it is as long again", () => {
+  const reads = new ReadBuffer();
+  const read = (size: number, value: number) => {
+    reads.space().fill(value, 0, size);
+    const lent = reads.lend(size);
+    assertEquals([...lent], new Array(size).fill(value));
+  };
+  for (const size of [3, 3, 5, 3, 3]) read(size, size);
+  read(2048, 1);
+  for (let i = 0; i < 40; i++) read(3, i);
+  assertEquals(reads.space().byteLength, 2048);
+  read(3, 4);
+  reads.take(2000);
+  read(3, 5);
+});
