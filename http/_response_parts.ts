@@ -374,20 +374,17 @@ function symbolsWithStatic(): TakeInside {
   const bodyKey = symbolOf(Native.prototype, "body");
   const typeKey = symbolOf(sample, "lazy static content type");
   const servedKey = symbolOf(sample, "serve native response");
-  interface InnerResponse {
-    status: number;
-    statusMessage: string;
-    headerList: [string, string][];
-  }
   interface InnerBody {
     streamOrStatic: { body?: string | Uint8Array; consumed?: boolean };
   }
   return (response) => {
     const inside = response as unknown as Inside;
-    const inner = inside[innerKey] as InnerResponse | undefined;
+    const inner = inside[innerKey] as
+      | { headerList: [string, string][] }
+      | undefined;
     if (inner === undefined) return false;
-    if (isNative(response)) begin(inner.status, inner.statusMessage);
-    else begin(response.status, response.statusText);
+    // Not those inside: a switch of protocols says 101 for its own.
+    begin(response.status, response.statusText);
     const body = inside[bodyKey] as InnerBody | null;
     // One made ready for Deno's own server is a burden until it is dropped.
     if (inside[servedKey] !== null) response.headers;

@@ -110,12 +110,15 @@ export class DenoTransport implements Transport {
   #read(): void {
     if (this.#reading || this.#ended) return;
     this.#reading = true;
-    // An async function would make three objects more of each.
+    this.#pull();
+  }
+
+  #pull(): void {
+    // An async function would make more objects of each.
     this.#conn.read(this.#buffer.space()).then(this.#onRead, this.#onCut);
   }
 
   readonly #onRead = (size: number | null): void => {
-    this.#reading = false;
     if (this.#over) return;
     if (size === null) {
       this.#ended = true;
@@ -125,16 +128,15 @@ export class DenoTransport implements Transport {
     }
     if (this.#paused) {
       this.#held = this.#buffer.take(size);
+      this.#reading = false;
       return;
     }
     const events = this.#events!;
     const { borrows } = events;
-    this.#reading = true;
     if (borrows === "all" || (borrows === true && this.#buffer.lends(size))) {
       events.data(this.#buffer.lend(size), true);
     } else events.data(this.#buffer.take(size));
-    this.#reading = false;
-    if (!this.#over) this.#read();
+    if (!this.#over) this.#pull();
   };
 
   write(bytes: Uint8Array): boolean {
