@@ -3,6 +3,7 @@ import { listenError } from "../tcp/_errors.ts";
 import { wholeness } from "./_bun_body.ts";
 import { standardOf } from "./_client_response.ts";
 import { nativeOf } from "./response.ts";
+import { setExchange } from "./_exchange.ts";
 import type { NativeExchange, NativeSocketEvents } from "./_exchange.ts";
 import { isThenable, NativeContext, NativeRequest } from "./_native.ts";
 import {
@@ -147,7 +148,7 @@ class BunHttpServer extends NativeServer {
       // So is a stream that is silent; of this kind they are by nature.
       if (!isWhole?.(response) && isEvents(response)) {
         exchange.raw.timeout(exchange.request, 0);
-      } else if (exchange.pending) {
+      } else if (exchange.waited) {
         exchange.raw.timeout(exchange.request, this.#idle);
       }
     }
@@ -210,12 +211,16 @@ const websocket = {
 class BunRequest extends NativeRequest {
   declare readonly server: BunHttpServer;
   readonly raw: BunServer;
-  readonly context: BunContext;
+  #context: BunContext | undefined;
 
   constructor(server: BunHttpServer, request: Request, raw: BunServer) {
     super(server, request);
     this.raw = raw;
-    this.context = new BunContext(this);
+    setExchange(request, this);
+  }
+
+  get context(): BunContext {
+    return this.#context ??= new BunContext(this);
   }
 
   get engine(): "bun" {

@@ -2,7 +2,6 @@ import type { Address } from "../streams/types.ts";
 import type { Connection, ServerStats, TlsInfo } from "../tcp/types.ts";
 import { clientOf } from "./_client_address.ts";
 import { statusOfError } from "./_error_status.ts";
-import { setExchange } from "./_exchange.ts";
 import type { Exchange, NativeExchange } from "./_exchange.ts";
 import { isResponse } from "./_response_parts.ts";
 import { fetchDirect } from "./_serve_direct.ts";
@@ -58,8 +57,8 @@ export abstract class NativeServer implements HttpServer {
   /** Handlers at work, also those whose time is over. */
   #active = 0;
   /** Those whose response is waited for, the oldest first. */
-  #first: NativeRequest | undefined;
-  #last: NativeRequest | undefined;
+  #first: Waiting | undefined;
+  #last: Waiting | undefined;
 
   constructor(config: ServeConfig) {
     this.config = config;
@@ -97,10 +96,15 @@ export abstract class NativeServer implements HttpServer {
   /** Answers for those whose deadline has come; what they give is for nobody. */
   #cut(now: number): void {
     for (;;) {
-      const exchange = this.#first;
-      if (exchange === undefined || exchange.deadline > now) return;
-      this.#settle(exchange, new Response(null, { status: 503 }));
+      const waiting = this.#first;
+      if (waiting === undefined || waiting.deadline > now) return;
+      this.#settle(waiting, new Response(null, { status: 503 }));
     }
+  }
+
+  /** Whether as many handlers are at work as may be. */
+  protected get full(): boolean {
+    return this.#active >= this.config.limits.requests;
   }
 
   /** The whole way of a request: at once for a handler that is. */
@@ -108,14 +112,23 @@ export abstract class NativeServer implements HttpServer {
     exchange: NativeRequest,
     request: Request,
   ): Response | Promise<Response> {
-    const { handler, limits } = this.config;
-    if (this.#active >= limits.requests) return this.#overload(exchange);
+    if (this.full) return this.overload(exchange);
+    const { handler, seen } = this.config;
     let given: unknown;
     try {
-      given = handler(request, exchange.context);
+      // One that cannot see the context is not made one.
+      given = handler(request, seen < 2 ? NO_CONTEXT : exchange.context);
     } catch (error) {
       return this.fail(exchange, error);
     }
+    return this.take(exchange, given);
+  }
+
+  /** What a handler gave: a response, or a promise of one. */
+  take(
+    exchange: NativeRequest,
+    given: unknown,
+  ): Response | Promise<Response> {
     if (isThenable(given)) {
       return this.#wait(exchange, given as PromiseLike<Response>);
     }
@@ -128,49 +141,52 @@ export abstract class NativeServer implements HttpServer {
     given: PromiseLike<Response>,
   ): Promise<Response> {
     const { handler } = this.config.timeouts;
-    if (handler !== Infinity) exchange.deadline = performance.now() + handler;
-    exchange.pending = true;
-    this.#active++;
     const last = this.#last;
-    if (last === undefined) this.#first = exchange;
-    else last.next = exchange;
-    exchange.previous = last;
-    this.#last = exchange;
-    Promise.resolve(given).then(
-      (response) => {
-        this.#active--;
-        if (exchange.pending) {
-          this.#settle(exchange, this.finish(exchange, response));
-        } else discard(response);
-      },
-      (error) => {
-        this.#active--;
-        const response = this.fail(exchange, error);
-        if (exchange.pending) this.#settle(exchange, response);
-      },
-    );
+    const waiting: Waiting = {
+      exchange,
+      deadline: handler === Infinity ? handler : performance.now() + handler,
+      previous: last,
+      next: undefined,
+      resolve: undefined,
+    };
+    exchange.waited = true;
+    this.#active++;
+    if (last === undefined) this.#first = waiting;
+    else last.next = waiting;
+    this.#last = waiting;
     return new Promise((resolve) => {
-      exchange.resolve = resolve;
+      waiting.resolve = resolve;
+      Promise.resolve(given).then(
+        (response) => {
+          this.#active--;
+          if (waiting.resolve !== undefined) {
+            this.#settle(waiting, this.finish(exchange, response));
+          } else discard(response);
+        },
+        (error) => {
+          this.#active--;
+          const response = this.fail(exchange, error);
+          if (waiting.resolve !== undefined) this.#settle(waiting, response);
+        },
+      );
     });
   }
 
-  #settle(
-    exchange: NativeRequest,
-    response: Response | Promise<Response>,
-  ): void {
-    const { previous, next } = exchange;
+  #settle(waiting: Waiting, response: Response | Promise<Response>): void {
+    const { previous, next, resolve } = waiting;
     if (previous === undefined) this.#first = next;
     else previous.next = next;
     if (next === undefined) this.#last = previous;
     else next.previous = previous;
-    exchange.previous = exchange.next = undefined;
-    exchange.pending = false;
+    waiting.previous = waiting.next = waiting.resolve = undefined;
+    const { exchange } = waiting;
     exchange.over = true;
-    exchange.resolve!(response);
+    exchange.waited = false;
+    resolve!(response);
   }
 
   /** Too many handlers are at work already. */
-  #overload(exchange: NativeRequest): Response | Promise<Response> {
+  protected overload(exchange: NativeRequest): Response | Promise<Response> {
     exchange.over = true;
     const { onOverload } = this.config;
     if (onOverload !== undefined) {
@@ -283,6 +299,20 @@ export abstract class NativeServer implements HttpServer {
   }
 }
 
+/** For handlers that cannot see it. */
+export const NO_CONTEXT = undefined as unknown as ServerContext;
+
+/** A request whose response is waited for, among those of its age. */
+interface Waiting {
+  readonly exchange: NativeRequest;
+  /** When its time is over. */
+  readonly deadline: number;
+  previous: Waiting | undefined;
+  next: Waiting | undefined;
+  /** Gives the runtime its response; `undefined` once it has one. */
+  resolve: ((response: Response | Promise<Response>) => void) | undefined;
+}
+
 /** Lets go of a response that comes too late. */
 function discard(response: unknown): void {
   if (!isResponse(response) || response.body === null) return;
@@ -298,19 +328,12 @@ export abstract class NativeRequest implements Exchange {
   readonly request: Request;
   /** The handler has given its response. */
   over = false;
-  /** It is at work, its response a promise. */
-  pending = false;
-  /** While it is: its neighbours in age, when its time is over, who waits. */
-  previous: NativeRequest | undefined = undefined;
-  next: NativeRequest | undefined = undefined;
-  deadline = Infinity;
-  resolve: ((response: Response | Promise<Response>) => void) | undefined =
-    undefined;
+  /** It gave a promise of it, which is waited for. */
+  waited = false;
 
   constructor(server: NativeServer, request: Request) {
     this.server = server;
     this.request = request;
-    setExchange(request, this);
   }
 
   onShutdown(callback: () => void): () => void {
