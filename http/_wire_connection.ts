@@ -381,9 +381,9 @@ export class WireConnection
     this.#writer.writeLarge(bytes);
   }
 
-  /** The same as a chunk of a chunked body. */
-  writeChunk(chunk: Uint8Array): void {
-    this.server.bytesWritten += this.#writer.writeChunk(chunk);
+  /** The same as a part of a body, which may be one of chunks. */
+  writePart(bytes: Uint8Array, chunked: boolean): void {
+    this.server.bytesWritten += this.#writer.writePart(bytes, chunked);
   }
 
   /** Sends bytes that are ours. */

@@ -51,9 +51,7 @@ export const h1Output: ResponseOutput = {
     );
   },
   data(exchange, chunk) {
-    const connection = connectionOf(exchange);
-    if (exchange.chunked) connection.writeChunk(chunk);
-    else connection.write(chunk);
+    connectionOf(exchange).writePart(chunk, exchange.chunked);
   },
   last(exchange, trailers) {
     if (trailers !== undefined) {

@@ -1,9 +1,14 @@
 import type { Transport } from "../tcp/_transport.ts";
-import { Writer } from "../tcp/_writer.ts";
+import { writable } from "../tcp/_node_memory.ts";
+import { COPY_LIMIT, Writer } from "../tcp/_writer.ts";
 import { chunkHead, CRLF, encodeChunk } from "./_h1_writer.ts";
 
 /** Bytes of the response that wait before its source is held. */
 const HIGH_WATER_MARK = 64 * 1024;
+/** And before they go down, where several pieces can in one go. */
+const GO = 256 * 1024;
+/** Microtasks that a part of a body waits for the next: it may be there. */
+const PATIENCE = 16;
 /** Large bodies go down in slices: so it shows whether the client takes any. */
 const SLICE = 1024 * 1024;
 /** Chunks up to this size are written from a buffer of their own. */
@@ -15,6 +20,7 @@ const FRAME = MEDIUM + 16;
 /** Of these so many are kept. */
 const POOL = 32;
 
+const NONE = new Uint8Array(0);
 const pool: Uint8Array[] = [];
 
 /** Writes the bodies of HTTP/1.1. */
@@ -23,7 +29,11 @@ export class BodyWriter extends Writer {
   #frames: Uint8Array[] | undefined;
 
   constructor(transport: Transport) {
-    super(transport, HIGH_WATER_MARK);
+    super(transport, transport.gathers === true ? GO : HIGH_WATER_MARK);
+  }
+
+  override get full(): boolean {
+    return super.full || (this.blocked && this.buffered >= HIGH_WATER_MARK);
   }
 
   /** Takes bytes as `write` does, also very many. */
@@ -35,31 +45,59 @@ export class BodyWriter extends Writer {
   }
 
   /**
-   * Takes a chunk with what frames it (RFC 9112, 7.1); gives the number of
-   * bytes that makes. To copy it costs less than to write in three pieces.
+   * Takes a part of a body, as a chunk with what frames it (RFC 9112, 7.1) if
+   * it is to be one; gives the number of bytes that makes. From then on it may
+   * be changed, unless the kernel has no room for it. To copy it costs less
+   * than to write it alone, or in three pieces.
    */
-  writeChunk(chunk: Uint8Array): number {
-    const size = chunk.byteLength;
+  writePart(bytes: Uint8Array, chunked: boolean): number {
+    const size = bytes.byteLength;
+    this.linger(PATIENCE);
+    if (size > MEDIUM) return this.#writeLong(bytes, chunked);
+    if (!chunked) {
+      if (size <= COPY_LIMIT) this.copy(bytes);
+      else {
+        const frame = this.#frame();
+        frame.set(bytes);
+        this.give(frame.subarray(0, size));
+      }
+      return size;
+    }
     if (size <= SMALL) {
-      const bytes = encodeChunk(chunk);
-      this.give(bytes);
-      return bytes.byteLength;
+      const chunk = encodeChunk(bytes);
+      this.give(chunk);
+      return chunk.byteLength;
     }
     const head = chunkHead(size);
     const whole = head.byteLength + size + 2;
-    if (size > MEDIUM) {
-      this.write(head);
-      this.writeLarge(chunk);
-      this.write(CRLF);
+    if (whole <= COPY_LIMIT) {
+      this.copy(head);
+      this.copy(bytes);
+      this.copy(CRLF);
       return whole;
     }
-    const frame = pool.pop() ?? new Uint8Array(FRAME);
+    const frame = this.#frame();
     frame.set(head);
-    frame.set(chunk, head.byteLength);
+    frame.set(bytes, head.byteLength);
     frame.set(CRLF, whole - 2);
-    (this.#frames ??= []).push(frame);
     this.give(frame.subarray(0, whole));
     return whole;
+  }
+
+  #writeLong(bytes: Uint8Array, chunked: boolean): number {
+    const head = chunked ? chunkHead(bytes.byteLength) : NONE;
+    const end = chunked ? CRLF : NONE;
+    this.write(head);
+    this.writeLarge(bytes);
+    this.write(end);
+    this.flush();
+    return head.byteLength + bytes.byteLength + end.byteLength;
+  }
+
+  #frame(): Uint8Array {
+    const frame = pool.pop() ?? writable(FRAME);
+    (this.#frames ??= []).push(frame);
+    return frame;
   }
 
   override flush(): void {

@@ -291,6 +291,22 @@ export class NodeTransport implements Transport {
     return !this.#blocked && socket.errored == null;
   }
 
+  get gathers(): boolean {
+    return this.#plain;
+  }
+
+  writeAll(pieces: readonly Uint8Array[]): boolean {
+    if (this.#over) return true;
+    const socket = this.#socket;
+    if (socket.destroyed || socket.errored != null) return false;
+    socket.cork();
+    for (const piece of pieces) socket.write(piece);
+    socket.uncork();
+    if (socket.writableLength > 0) socket.write(none, this.#whenWritten());
+    this.#blocked = this.unsent > 0;
+    return !this.#blocked && socket.errored == null;
+  }
+
   recycle(chunk: Uint8Array): void {
     if (this.#reads !== undefined) this.#reads.recycle(chunk);
     else if (this.#direct) free(chunk);

@@ -74,6 +74,13 @@ export interface Transport {
    */
   write(bytes: Uint8Array): boolean;
   /**
+   * The same for several at once, where one system call takes them all from
+   * where they are: to copy them together first would cost more.
+   */
+  writeAll?(pieces: readonly Uint8Array[]): boolean;
+  /** Whether `writeAll` is there for this one. */
+  readonly gathers?: boolean;
+  /**
    * From `data` on: the listener is done with a chunk that was its own, and
    * needs nothing of it any more. Its memory may be used again.
    */

@@ -36,6 +36,9 @@ class Slab {
  */
 const BURST = 1024 * 1024;
 
+/** Bytes that one `writeAll` is given, or little more. */
+const GATHERED = 512 * 1024;
+
 const smallPool: Slab[] = [];
 const pool: Slab[] = [];
 /** The next turn of the event loop, after what is due in this one. */
@@ -63,9 +66,13 @@ export class Writer {
   #queued = 0;
   /** A gathering buffer that the transport has until `drained`. */
   #lent: Slab | undefined;
+  /** Full ones, whose bytes are queued or with the transport. */
+  #sealed: Slab[] | undefined;
   #blocked = false;
   #scheduled = false;
   #held = false;
+  /** Turns of the microtask queue that what is written waits for more. */
+  #patience = 0;
   #ending = false;
   #over = false;
   readonly #onRoom: (() => void) | undefined;
@@ -167,6 +174,11 @@ export class Writer {
     } else this.#blocked = !this.#transport.write(bytes);
   }
 
+  /** What is written from now on waits so many microtasks for more. */
+  linger(turns: number): void {
+    this.#patience = turns;
+  }
+
   /** Takes a text, as UTF-8; gives the number of its bytes. */
   writeText(text: string): number {
     if (text.length === 0 || this.#over || this.#ending) return 0;
@@ -245,6 +257,11 @@ export class Writer {
   }
 
   #turn(): void {
+    if (this.#patience > 0) {
+      this.#patience--;
+      resolved.then(this.#onTurn);
+      return;
+    }
     this.#scheduled = false;
     this.flush();
   }
@@ -261,6 +278,7 @@ export class Writer {
 
   /** Hands on what is queued, as far as the kernel takes it. */
   flush(): void {
+    this.#patience = 0;
     if (this.#over || this.#blocked) return;
     if (this.#single !== undefined) {
       const single = this.#single;
@@ -269,6 +287,10 @@ export class Writer {
       this.#blocked = !this.#transport.write(single);
     }
     while (!this.#over && !this.#blocked) {
+      if (this.#chunks.length > 1 && this.#transport.gathers === true) {
+        this.#gather();
+        continue;
+      }
       const chunk = this.#chunks.shift();
       if (chunk !== undefined) {
         this.#queued -= chunk.byteLength;
@@ -283,6 +305,7 @@ export class Writer {
         if (this.#blocked) this.#lent = tail;
         else recycle(tail);
       } else {
+        if (this.#sealed !== undefined) this.#unseal();
         if (this.#ending) {
           this.#over = true;
           this.#transport.end();
@@ -290,6 +313,29 @@ export class Writer {
         return;
       }
     }
+  }
+
+  /** Hands several chunks on at once. */
+  #gather(): void {
+    const pieces: Uint8Array[] = [];
+    let size = 0;
+    do {
+      const chunk = this.#chunks.shift()!;
+      size += chunk.byteLength;
+      pieces.push(chunk);
+    } while (size < GATHERED && this.#chunks.length > 0);
+    const tail = this.#chunks.length === 0 ? this.#tail : undefined;
+    if (tail !== undefined) {
+      size += this.#used;
+      pieces.push(tail.head(this.#used));
+      this.#tail = undefined;
+      this.#used = 0;
+    }
+    this.#queued -= size;
+    this.#blocked = !this.#transport.writeAll!(pieces);
+    if (tail === undefined) return;
+    if (this.#blocked) this.#lent = tail;
+    else recycle(tail);
   }
 
   /** FIN behind everything written. */
@@ -315,6 +361,8 @@ export class Writer {
     this.#chunks.clear();
     this.#single = undefined;
     this.#tail = undefined;
+    // The transport may have them still.
+    this.#sealed = undefined;
     this.#used = 0;
     this.#queued = 0;
   }
@@ -322,9 +370,17 @@ export class Writer {
   #seal(): void {
     if (this.#single !== undefined) this.#gatherSingle();
     if (this.#used === 0) return;
-    this.#chunks.push(this.#tail!.head(this.#used));
+    const tail = this.#tail!;
+    this.#chunks.push(tail.head(this.#used));
+    (this.#sealed ??= []).push(tail);
     this.#tail = undefined;
     this.#used = 0;
+  }
+
+  /** All that was queued is with the kernel. */
+  #unseal(): void {
+    for (const slab of this.#sealed!) recycle(slab);
+    this.#sealed = undefined;
   }
 }
 
