@@ -5,6 +5,7 @@ import type { NetError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
 import { cutError, listenError } from "./_errors.ts";
 import * as node from "./_node.ts";
+import { replacingStale } from "./_node_stale.ts";
 import type {
   ListenEvents,
   ListenOptions,
@@ -349,7 +350,7 @@ export const runtime: TcpRuntime = {
       const address = await node.addressOf(hostname, port);
       return listenHere({ ...options, hostname: address }, events);
     }
-    return await node.replacingStale(path, () => listenHere(options, events));
+    return await replacingStale(path, () => listenHere(options, events));
   },
   connect: (options) =>
     node.connectBy(options, options.secure ? undefined : takeOver),

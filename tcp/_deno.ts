@@ -357,7 +357,7 @@ async function listen(
     return await node.runtime.listen(options, events);
   }
   if (path === undefined) return listenHere(options, events);
-  const { replacingStale } = await import("./_node.ts");
+  const { replacingStale } = await import("./_node_stale.ts");
   return await replacingStale(path, () => listenHere(options, events));
 }
 
