@@ -4,7 +4,15 @@ import { join } from "node:path";
 import { tmpdir } from "node:os";
 import { assert, assertEquals } from "./assert.ts";
 import { runtime, until } from "./_support.ts";
-import { collect, doors, Recorder, rig, settle, utf8 } from "./_tcp_support.ts";
+import {
+  collect,
+  doors,
+  Recorder,
+  rig,
+  runProgram,
+  settle,
+  utf8,
+} from "./_tcp_support.ts";
 
 for (const [name, open] of doors) {
   for (const side of ["accept", "dial"] as const) {
@@ -511,3 +519,52 @@ for (const [name, open] of doors) {
     });
   });
 }
+
+test("a transport that was unref'd lets the process end, ref'd again it keeps it", async () => {
+  const dialing = new URL("../tcp/_dial.ts", import.meta.url).href;
+  const listening = new URL("../tcp/_listen.ts", import.meta.url).href;
+  const program = (rest: string) => `
+    import { dial } from ${JSON.stringify(dialing)};
+    import { listen } from ${JSON.stringify(listening)};
+    const peers = [];
+    const server = await listen({ hostname: "127.0.0.1", port: 0 }, {
+      connection(peer) {
+        peers.push(peer);
+        peer.attach({ data(c) { peer.write(c.slice()); }, end() {}, drain() {}, close() {} });
+        peer.unref();
+      },
+      error() {},
+    });
+    const { hostname, port } = server.address;
+    const transport = await dial({ hostname, port });
+    let text = "";
+    const done = new Promise((resolve) => transport.attach({
+      data(chunk) {
+        text += new TextDecoder().decode(chunk);
+        if (text.endsWith(".")) resolve();
+      },
+      end() {}, drain() {}, close() {},
+    }));
+    server.unref();
+    const say = (word) => transport.write(new TextEncoder().encode(word));
+    process.on("exit", () => console.log(text));
+    ${rest}
+  `;
+  const runs: [string, string][] = [
+    ["transport.unref();", ""],
+    ["say('a.'); await done; transport.unref();", "a."],
+    [
+      "transport.unref(); transport.ref(); say('b.'); await done; transport.unref();",
+      "b.",
+    ],
+    [
+      "say('c'); transport.unref(); transport.ref(); say('d.'); await done; transport.unref();",
+      "cd.",
+    ],
+    ["transport.ref(); say('e.'); done.then(() => transport.destroy());", "e."],
+  ];
+  for (const [rest, expected] of runs) {
+    const { output, code, errors } = await runProgram(program(rest));
+    assertEquals([output, code, errors], [`${expected}\n`, 0, ""], rest);
+  }
+});
