@@ -1,19 +1,13 @@
 import { SizeLimitError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
 import { listenError } from "../tcp/_errors.ts";
-import {
-  NativeContext,
-  NativeRequest,
-  NativeServer,
-  NO_CONTEXT,
-} from "./_native.ts";
+import { NativeContext, NativeRequest, NativeServer } from "./_native.ts";
 import { oldProtocolOf, refusal, refuseGiven, refuseTls } from "./_native.ts";
 import { exchangeKey, setExchange } from "./_exchange.ts";
 import type { NativeExchange } from "./_exchange.ts";
 import { Outcome } from "./_outcome.ts";
-import { isResponse, takeApart } from "./_response_parts.ts";
+import { takeApart } from "./_response_parts.ts";
 import type { ServeConfig } from "./_serve_options.ts";
-import { trailersOf } from "./_trailers.ts";
 import type { HttpServer } from "./types.ts";
 
 // What is used of Deno, spelled out: the npm build has no types of it.
@@ -40,13 +34,14 @@ interface DenoServer {
 interface DenoNamespace {
   /** Only there with `--unstable-net`. */
   listenDatagram?: unknown;
-  serve(options: object, handler: DenoHandler): DenoServer;
+  serve(
+    options: object,
+    handler: (
+      request: Request,
+      info: DenoInfo,
+    ) => Response | Promise<Response>,
+  ): DenoServer;
 }
-
-type DenoHandler = (
-  request: Request,
-  info: DenoInfo,
-) => Response | Promise<Response>;
 
 const deno = (globalThis as unknown as { Deno: DenoNamespace }).Deno;
 
@@ -95,20 +90,6 @@ export async function serveNative(config: ServeConfig): Promise<HttpServer> {
   return new DenoHttpServer(config);
 }
 
-/** For handlers that see nothing of the request. */
-const NO_INFO: DenoInfo = {
-  remoteAddr: { transport: "tcp" },
-  completed: Promise.resolve(),
-};
-
-/** Whether nobody is to be told of a request, and nothing asked of it. */
-function isBlind(
-  { seen, onError, onOverload, given }: ServeConfig,
-): boolean {
-  return seen === 0 && onError === undefined && onOverload === undefined &&
-    !given.has("limits.body");
-}
-
 class DenoHttpServer extends NativeServer {
   readonly runtime = "Deno";
   readonly address: Address;
@@ -127,7 +108,7 @@ class DenoHttpServer extends NativeServer {
         ...(tls === undefined ? {} : { cert: tls.cert, key: tls.key }),
         onListen() {},
         onError: () => new Response(null, { status: 500 }),
-      }, isBlind(config) ? this.#blind() : this.#seeing);
+      }, (request, info) => this.#handle(request, info));
     } catch (error) {
       throw listenError(
         error,
@@ -140,10 +121,7 @@ class DenoHttpServer extends NativeServer {
     this.lifetime.start();
   }
 
-  readonly #seeing = (
-    request: Request,
-    info: DenoInfo,
-  ): Response | Promise<Response> => {
+  #handle(request: Request, info: DenoInfo): Response | Promise<Response> {
     const { method } = request;
     let given = request;
     if (method !== "GET" && method !== "HEAD") {
@@ -168,30 +146,6 @@ class DenoHttpServer extends NativeServer {
     const exchange = new DenoRequest(this, request, given, info);
     setExchange(given, exchange);
     return this.answer(exchange, given);
-  };
-
-  /**
-   * For a handler that sees nothing of the request: Deno makes none for a
-   * function of no parameters, but for HTTP/2.
-   */
-  #blind(): DenoHandler {
-    const { handler } = this.config;
-    const nobody = new Request("http://localhost/");
-    const unseen = () => new DenoRequest(this, nobody, nobody, NO_INFO);
-    return (request = nobody, info = NO_INFO) => {
-      if (request !== nobody) return this.#seeing(request, info);
-      if (this.full) return this.overload(unseen());
-      let response: unknown;
-      try {
-        response = handler(nobody, NO_CONTEXT);
-      } catch (error) {
-        return this.fail(unseen(), error);
-      }
-      return isResponse(response) && !isStream(response) &&
-          trailersOf(response) === undefined
-        ? response
-        : this.take(unseen(), response);
-    };
   }
 
   protected adapt(exchange: DenoRequest, response: Response): Response {

@@ -5,6 +5,7 @@ import { statusOfError } from "./_error_status.ts";
 import type { Exchange, NativeExchange } from "./_exchange.ts";
 import { isResponse } from "./_response_parts.ts";
 import { fetchDirect } from "./_serve_direct.ts";
+import { steadyTime } from "./_turn.ts";
 import { Lifetime } from "./_serve_lifetime.ts";
 import { trailersOf } from "./_trailers.ts";
 import { urlOf } from "./_serve_options.ts";
@@ -102,33 +103,19 @@ export abstract class NativeServer implements HttpServer {
     }
   }
 
-  /** Whether as many handlers are at work as may be. */
-  protected get full(): boolean {
-    return this.#active >= this.config.limits.requests;
-  }
-
   /** The whole way of a request: at once for a handler that is. */
   answer(
     exchange: NativeRequest,
     request: Request,
   ): Response | Promise<Response> {
-    if (this.full) return this.overload(exchange);
-    const { handler, seen } = this.config;
+    const { handler, limits } = this.config;
+    if (this.#active >= limits.requests) return this.#overload(exchange);
     let given: unknown;
     try {
-      // One that cannot see the context is not made one.
-      given = handler(request, seen < 2 ? NO_CONTEXT : exchange.context);
+      given = handler(request, exchange.context);
     } catch (error) {
       return this.fail(exchange, error);
     }
-    return this.take(exchange, given);
-  }
-
-  /** What a handler gave: a response, or a promise of one. */
-  take(
-    exchange: NativeRequest,
-    given: unknown,
-  ): Response | Promise<Response> {
     if (isThenable(given)) {
       return this.#wait(exchange, given as PromiseLike<Response>);
     }
@@ -186,7 +173,7 @@ export abstract class NativeServer implements HttpServer {
   }
 
   /** Too many handlers are at work already. */
-  protected overload(exchange: NativeRequest): Response | Promise<Response> {
+  #overload(exchange: NativeRequest): Response | Promise<Response> {
     exchange.over = true;
     const { onOverload } = this.config;
     if (onOverload !== undefined) {
@@ -299,9 +286,6 @@ export abstract class NativeServer implements HttpServer {
   }
 }
 
-/** For handlers that cannot see it. */
-export const NO_CONTEXT = undefined as unknown as ServerContext;
-
 /** A request whose response is waited for, among those of its age. */
 interface Waiting {
   readonly exchange: NativeRequest;
@@ -359,7 +343,7 @@ export function oldProtocolOf({ request, server }: NativeRequest): "http/1.1" {
 export abstract class NativeContext<E extends NativeRequest>
   implements ServerContext {
   readonly #exchange: E;
-  readonly receivedAt: number = performance.now();
+  readonly receivedAt: number = steadyTime();
 
   constructor(exchange: E) {
     this.#exchange = exchange;

@@ -10,8 +10,6 @@ import { trustOf } from "./_client_address.ts";
 import { compressing, compressOf } from "./_compress.ts";
 import type { Trust } from "./_client_address.ts";
 import { checkWindows, FLOOD } from "./_h2_types.ts";
-import { parametersOf } from "./_parameters.ts";
-import type { Seen } from "./_parameters.ts";
 import type { Handler, ServeOptions } from "./types.ts";
 
 /** The function that answers, whatever form the handler has. */
@@ -61,8 +59,6 @@ export interface ServeConfig {
   readonly timeouts: Timeouts;
   readonly h2: Http2Settings;
   readonly handler: HandlerFunction;
-  /** What the handler can see of what it is given. */
-  readonly seen: Seen;
   readonly onListen: ((address: Address) => void) | undefined;
   readonly onError: ServeOptions["onError"];
   readonly onExpect: ServeOptions["onExpect"];
@@ -162,8 +158,6 @@ export function resolveOptions(
   if (proxyProtocol) given.add("proxyProtocol");
   if (options.wiretap !== undefined) given.add("wiretap");
   if (options.http2 !== undefined) given.add("http2");
-  const answer = functionOf(handler);
-  const compress = compressOf(options.compress, WHAT);
   return {
     port: options.port ?? 8000,
     hostname: options.hostname ?? "0.0.0.0",
@@ -178,8 +172,10 @@ export function resolveOptions(
     limits: amounts("limits", options.limits, LIMITS, given),
     timeouts: timesOf(amounts("timeouts", options.timeouts, TIMEOUTS, given)),
     h2: http2Of(amounts("http2", options.http2, HTTP2, given)),
-    handler: compressing(answer, compress),
-    seen: compress === undefined ? parametersOf(answer) : 2,
+    handler: compressing(
+      functionOf(handler),
+      compressOf(options.compress, WHAT),
+    ),
     onListen: options.onListen?.bind(options),
     onError: options.onError?.bind(options),
     onExpect: options.onExpect?.bind(options),

@@ -110,11 +110,7 @@ export interface ServeOptions {
   engine?: "wire" | "native";
   /** Bounds on what a client may send. */
   limits?: {
-    /**
-     * Bytes of a request's body; 413 past it. When it is not given, an arrow
-     * function of no parameters answers on Deno's native engine whatever the
-     * length, and nothing is read. @default {134217728}
-     */
+    /** Bytes of a request's body; 413 past it. @default {134217728} */
     body?: number;
     /** Bytes of a header block; 431 past it. @default {16384} */
     header?: number;
