@@ -29,6 +29,9 @@ const { setImmediate } = globalThis as {
   setImmediate?: (callback: () => void) => void;
 };
 
+/** Node makes an object of its own for every `queueMicrotask`. */
+const resolved = Promise.resolve();
+
 /** Calls back once whatever else there is to do had its turn. */
 function later(callback: () => void): void {
   if (setImmediate !== undefined) setImmediate(callback);
@@ -81,9 +84,9 @@ export class ResponseStream {
     const hop = () => {
       if (this.#committed || this.#over) return;
       if (left-- === 0) this.#commit();
-      else queueMicrotask(hop);
+      else resolved.then(hop);
     };
-    queueMicrotask(hop);
+    resolved.then(hop);
   }
 
   #read(): void {
