@@ -39,6 +39,10 @@ interface BunWebSocket {
 
 interface BunNamespace {
   serve(options: object): BunServer;
+  peek: {
+    (promise: Promise<unknown>): unknown;
+    status(promise: Promise<unknown>): "pending" | "fulfilled" | "rejected";
+  };
 }
 
 const bun = (globalThis as unknown as { Bun: BunNamespace }).Bun;
@@ -136,6 +140,23 @@ class BunHttpServer extends NativeServer {
     // To Bun a handler at work is an idle connection.
     if (isThenable(response) && this.#idle > 0) server.timeout(request, 0);
     return response;
+  }
+
+  /** What is there already needs no turn to wait: nor does Bun take one. */
+  override take(
+    exchange: BunRequest,
+    given: unknown,
+  ): Response | Promise<Response> {
+    if (given instanceof Promise) {
+      switch (bun.peek.status(given)) {
+        case "fulfilled":
+          return super.take(exchange, bun.peek(given));
+        case "rejected":
+          given.catch(() => {});
+          return this.fail(exchange, bun.peek(given));
+      }
+    }
+    return super.take(exchange, given);
   }
 
   protected adapt(exchange: BunRequest, given: Response): Response {

@@ -116,6 +116,14 @@ export abstract class NativeServer implements HttpServer {
     } catch (error) {
       return this.fail(exchange, error);
     }
+    return this.take(exchange, given);
+  }
+
+  /** What a handler gave: a response, or a promise of one. */
+  take(
+    exchange: NativeRequest,
+    given: unknown,
+  ): Response | Promise<Response> {
     if (isThenable(given)) {
       return this.#wait(exchange, given as PromiseLike<Response>);
     }
