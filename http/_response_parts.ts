@@ -375,7 +375,9 @@ function symbolsWithStatic(): TakeInside {
   const typeKey = symbolOf(sample, "lazy static content type");
   const servedKey = symbolOf(sample, "serve native response");
   interface InnerBody {
-    streamOrStatic: { body?: string | Uint8Array; consumed?: boolean };
+    streamOrStatic:
+      | { body?: string | Uint8Array; consumed?: boolean }
+      | ReadableStream<Uint8Array>;
   }
   return (response) => {
     const inside = response as unknown as Inside;
@@ -390,13 +392,18 @@ function symbolsWithStatic(): TakeInside {
     if (inside[servedKey] !== null) response.headers;
     if (body !== null) {
       const content = body.streamOrStatic;
-      if (typeof content.body === "string") outgoing.body = content.body;
-      else if (content.body instanceof Uint8Array) outgoing.body = content.body;
-      else return false;
-      // It was copied when the response was made, and is used up now.
-      outgoing.owned = true;
-      if (content.consumed !== false) throw new TypeError(UNUSABLE);
-      content.consumed = true;
+      if (content instanceof ReadableStream) {
+        outgoing.body = usableBody(response);
+      } else {
+        if (typeof content.body === "string") outgoing.body = content.body;
+        else if (content.body instanceof Uint8Array) {
+          outgoing.body = content.body;
+        } else return false;
+        // It was copied when the response was made, and is used up now.
+        outgoing.owned = true;
+        if (content.consumed !== false) throw new TypeError(UNUSABLE);
+        content.consumed = true;
+      }
     }
     for (const [name, value] of inner.headerList) takeField(value, name);
     const type = inside[typeKey];

@@ -1,6 +1,7 @@
 import type { Transport } from "../tcp/_transport.ts";
 import type { Fields } from "./_h1_types.ts";
 import type { Outgoing, OutgoingForm } from "./_response_parts.ts";
+import type { RequestBody } from "./_request_body.ts";
 import type { Takeover } from "./_takeover.ts";
 import type { OutgoingTrailers } from "./_trailers.ts";
 import type { WireExchange } from "./_wire_exchange.ts";
@@ -19,6 +20,8 @@ export interface Carrier {
   sayContinue(): void;
   /** Reads on, when it was held. */
   makeRoom(): void;
+  /** Nobody looks at what came of this body any more. */
+  spent?(body: RequestBody): void;
   /** All of the response is written. */
   responseOver(exchange: WireExchange): void;
   /** Tells the exchange once all that was written is with the kernel. */

@@ -77,6 +77,8 @@ export class WireConnection
   #backlog = 0;
   /** Whose bytes are in the chunk that is read; `null`: of several. */
   #fed: RequestBody | null | undefined;
+  /** What was read last that its body has, and nobody else. */
+  #loan: { chunk: Uint8Array; body: RequestBody } | undefined;
   #waiting: Waiting = "request";
   #deadline: number;
   /** What was left to write when the deadline was set. */
@@ -113,9 +115,19 @@ export class WireConnection
     const fed = this.#fed as RequestBody | null | undefined;
     this.#fed = outer;
     if (
-      chunk.byteLength >= WORTH_FREEING && fed !== null &&
-      fed?.free !== false && !lent && !this.#taken && !this.#reader.keeps
-    ) this.transport.recycle?.(chunk);
+      chunk.byteLength < WORTH_FREEING || fed === null || lent ||
+      this.#taken || this.#reader.keeps
+    ) return;
+    if (fed?.free !== false) this.transport.recycle?.(chunk);
+    else this.#loan = { chunk, body: fed };
+  }
+
+  /** Nobody looks at what came of this body any more. */
+  spent(body: RequestBody): void {
+    const loan = this.#loan;
+    if (loan?.body !== body) return;
+    this.#loan = undefined;
+    this.transport.recycle?.(loan.chunk);
   }
 
   end(): void {
@@ -320,7 +332,7 @@ export class WireConnection
 
   /** The request is answered: on to what has come behind it. */
   #next(): void {
-    this.#exchange = undefined;
+    this.#exchange = this.#loan = undefined;
     if (this.#last || this.server.closing) {
       this.#leave();
       return;

@@ -1,4 +1,5 @@
 import { SizeLimitError } from "../streams/errors.ts";
+import { COPY_LIMIT } from "../tcp/_writer.ts";
 import type { Fields } from "./_h1_types.ts";
 import { concat } from "./_request_body.ts";
 import type { BodyReader } from "./_request_body.ts";
@@ -43,6 +44,8 @@ export class ResponseStream {
   readonly #exchange: WireExchange;
   readonly #outgoing: Outgoing;
   readonly #reader: BodyReader;
+  /** Whether nobody else has the chunks. */
+  readonly #ours: boolean;
   readonly #declared: number | undefined;
   /** Only where they can be sent. */
   readonly #trailers: OutgoingTrailers | undefined;
@@ -65,7 +68,9 @@ export class ResponseStream {
     this.#outgoing = { ...outgoing };
     if (exchange.head.minor === 1) this.#trailers = trailers;
     // The request's own body, as it came, needs no stream in between.
-    this.#reader = exchange.body?.splice(stream) ?? stream.getReader();
+    const spliced = exchange.body?.splice(stream);
+    this.#ours = spliced !== undefined;
+    this.#reader = spliced ?? stream.getReader();
     const { length } = outgoing;
     this.#declared = isLength(length) ? Number(length) : undefined;
   }
@@ -196,9 +201,15 @@ export class ResponseStream {
     }
     if (!this.#committed) {
       this.#committed = true;
-      const whole = concat(this.#chunks);
+      const chunks = this.#chunks;
+      const whole = concat(chunks);
+      this.#outgoing.owned = this.#ours || chunks.length > 1;
       if (whole.byteLength > 0) this.#addType([whole], true);
       exchange.connection.output.whole(exchange, this.#outgoing, whole);
+      // So far it is copied.
+      if (this.#ours && whole.byteLength <= COPY_LIMIT) {
+        exchange.connection.spent?.(exchange.body!);
+      }
     } else if (this.#declared !== undefined && this.#size < this.#declared) {
       this.#fail(
         new TypeError(

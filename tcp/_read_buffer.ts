@@ -1,3 +1,5 @@
+import { free } from "../streams/_free.ts";
+
 /** The first buffer of a connection, and the least one. */
 const LEAST = 2048;
 /** The buffer of a connection that fills it. */
@@ -61,6 +63,7 @@ export class ReadBuffer {
       this.#buffer = whole;
       this.#pooled = false;
     } else if (this.#size === MOST && pool.length < POOL) pool.push(whole);
+    else free(whole);
   }
 
   /** What was read into it: the caller's own from now on. */

@@ -1,205 +1,135 @@
-import { test } from "node:test";
-import { assert, assertEquals, assertRejects } from "./assert.ts";
-import {
-  bodyOf,
-  exchange,
-  rawClient,
-  statusOf,
-  unchunk,
-  withServer,
-} from "./_http_raw.ts";
-import { modes, until } from "./_support.ts";
+import { Buffer } from "node:buffer";
+import * as net from "node:net";
+import { describe, test } from "node:test";
+import { assertEquals } from "./assert.ts";
+import { until, within } from "./_support.ts";
+import { serve } from "../http/mod.ts";
 
-function post(length: number, fields = ""): string {
-  return `POST / HTTP/1.1\r\nhost: x\r\ncontent-length: ${length}\r\n${fields}\r\n`;
+const SIZES = [
+  1,
+  100,
+  4000,
+  5000,
+  8000,
+  16_000,
+  16_384,
+  16_385,
+  20_000,
+  33_000,
+  48_000,
+  65_536,
+  70_000,
+  16_384,
+  16_384,
+  200_000,
+  300,
+  16_300,
+];
+
+/** Bytes that are another request's if they are not this one's. */
+function bodyOf(index: number, size: number): Uint8Array {
+  return Uint8Array.from(
+    { length: size },
+    (_, i) => (i * 7 + index * 31) % 251,
+  );
 }
 
-const CLOSE = "connection: close\r\n";
-
-/** What the body of a response says, however it is framed. */
-function contentOf(text: string): string | undefined {
-  const chunked = /\r\ntransfer-encoding: chunked\r\n/i.test(text);
-  return chunked ? unchunk(bodyOf(text)) : bodyOf(text);
+function requestOf(body: Uint8Array): Uint8Array {
+  const head = new TextEncoder().encode(
+    `POST / HTTP/1.1\r\nhost: h\r\ncontent-length: ${body.length}\r\n\r\n`,
+  );
+  const whole = new Uint8Array(head.length + body.length);
+  whole.set(head);
+  whole.set(body, head.length);
+  return whole;
 }
 
-for (const engine of modes) {
-  const options = { engine };
-
-  test(`the body of a request is sent back as it came, ${engine}`, async () => {
-    let used: boolean[] = [];
-    await withServer(
-      (request) => {
-        const response = new Response(request.body, {
-          headers: { "content-type": "text/x" },
-        });
-        used = [request.bodyUsed];
-        return response;
-      },
-      options,
-      async (server) => {
-        const text = await exchange(server, `${post(5, CLOSE)}hello`);
-        assertEquals([statusOf(text), contentOf(text)], [200, "hello"]);
-        assert(/\r\ncontent-type: text\/x\r\n/i.test(text), text);
-        assertEquals(used, [false]);
-        // Nothing at all is a body, too.
-        assertEquals(contentOf(await exchange(server, post(0, CLOSE))), "");
-      },
-    );
-  });
-
-  test(`the body of a request is sent back while it still comes, ${engine}`, async () => {
-    await withServer(
-      (request) => new Response(request.body),
-      options,
-      async (server) => {
-        const client = await rawClient(server);
-        client.send(`${post(9, CLOSE)}one`);
-        await client.until("one");
-        client.send("two");
-        await client.until("two");
-        client.send("six");
-        const text = await client.untilEnd();
-        assertEquals(contentOf(text), "onetwosix");
-        client.destroy();
-      },
-    );
-  });
-
-  if (engine !== "h2") {
-    test(`a large body is sent back as slowly as the client reads, ${engine}`, async () => {
-      const size = 12 * 1024 * 1024;
-      await withServer(
-        (request) => new Response(request.body),
-        options,
-        async (server) => {
-          const client = await rawClient(server);
-          client.socket.removeAllListeners("data");
-          client.socket.pause();
-          client.send(post(size, CLOSE));
-          client.send(new Uint8Array(size).fill(120));
-          // As much as the kernel takes both ways, and then it stops.
-          let last = -1;
-          await until(
-            async () => {
-              const before = last;
-              await new Promise((resolve) => setTimeout(resolve, 200));
-              last = client.socket.bytesWritten - client.socket.writableLength;
-              return last === before;
-            },
-            "The pause",
-            10_000,
-          );
-          let length = 0;
-          client.socket.on(
-            "data",
-            (chunk: Uint8Array) => length += chunk.length,
-          );
-          client.socket.resume();
-          await until(() => client.ended, "All of it", 30_000);
-          assert(length > size, `${length}`);
-          client.destroy();
-        },
-      );
-    });
+/** The bodies of responses, each of which has a length or is chunked. */
+function bodiesIn(bytes: Uint8Array): Uint8Array[] {
+  const text = Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
+  const bodies: Uint8Array[] = [];
+  let at = 0;
+  while (at < text.length) {
+    const end = text.indexOf("\r\n\r\n", at);
+    if (end === -1) break;
+    const head = text.slice(at, end);
+    at = end + 4;
+    const length = /content-length: (\d+)/.exec(head)?.[1];
+    if (length !== undefined) {
+      if (at + Number(length) > text.length) break;
+      bodies.push(bytes.slice(at, at += Number(length)));
+      continue;
+    }
+    let body = "";
+    for (;;) {
+      const line = text.indexOf("\r\n", at);
+      if (line === -1) return bodies;
+      const size = parseInt(text.slice(at, line), 16);
+      if (line + size + 4 > text.length) return bodies;
+      body += text.slice(line + 2, line + 2 + size);
+      at = line + size + 4;
+      if (size === 0) break;
+    }
+    bodies.push(Uint8Array.from(body, (c) => c.charCodeAt(0)));
   }
-
-  test(`a body that is read in another way first is not sent twice, ${engine}`, async () => {
-    const seen: unknown[] = [];
-    await withServer(
-      async (request) => {
-        const { body } = request;
-        const copy = request.clone();
-        seen.push(await request.text(), request.bodyUsed, copy.bodyUsed);
-        await assertRejects(() => request.text(), TypeError);
-        assert(body !== null);
-        return new Response(copy.body);
-      },
-      options,
-      async (server) => {
-        const text = await exchange(server, `${post(5, CLOSE)}hello`);
-        assertEquals([statusOf(text), contentOf(text)], [200, "hello"]);
-        assertEquals(seen, ["hello", true, false]);
-      },
-    );
-  });
-
-  test(`text() takes what the stream that was asked for has not, ${engine}`, async () => {
-    const seen: unknown[] = [];
-    await withServer(
-      async (request) => {
-        const { body } = request;
-        assertEquals(body, request.body);
-        assertEquals([request.bodyUsed, body!.locked], [false, false]);
-        seen.push(await request.text(), request.bodyUsed);
-        return new Response("fine");
-      },
-      options,
-      async (server) => {
-        await exchange(server, `${post(5, CLOSE)}hello`);
-        assertEquals(seen, ["hello", true]);
-      },
-    );
-  });
-
-  test(`a reader of the stream keeps everybody else from it, ${engine}`, async () => {
-    const seen: unknown[] = [];
-    await withServer(
-      async (request) => {
-        const reader = request.body!.getReader();
-        await assertRejects(() => request.text(), TypeError);
-        // It is asked for what only a real request knows.
-        assert(request.redirect !== null);
-        const { value } = await reader.read();
-        seen.push(String.fromCharCode(...value!), request.bodyUsed);
-        await assertRejects(async () => await request.text(), TypeError);
-        seen.push((await reader.read()).done);
-        return new Response("fine");
-      },
-      options,
-      async (server) => {
-        const text = await exchange(server, `${post(5, CLOSE)}hello`);
-        assertEquals(statusOf(text), 200);
-        assertEquals(seen, ["hello", true, true]);
-      },
-    );
-  });
+  return bodies;
 }
 
-test("a body that breaks off breaks off the response it is", async () => {
-  const errors: unknown[] = [];
-  await withServer((request) => new Response(request.body), {
-    onError: (error) => {
-      errors.push(error);
-      return new Response(null, { status: 500 });
-    },
-  }, async (server) => {
-    const client = await rawClient(server);
-    client.send(`${post(9)}one`);
-    await client.until("one");
-    client.destroy();
-    await until(() => server.stats().connections === 0);
-    const other = await rawClient(server);
-    other.send(
-      "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n",
-    );
-    await other.until("one");
-    other.send("no size\r\n");
-    await other.untilEnd();
-    assertEquals(contentOf(other.text), undefined);
-    other.destroy();
-    await until(() => server.stats().connections === 0);
-  });
-});
-
-test("a body that stalls ends what passes it on", async () => {
-  await withServer((request) => new Response(request.body), {
-    timeouts: { body: 200 },
-  }, async (server) => {
-    const client = await rawClient(server);
-    client.send(`${post(9)}one`);
-    await client.untilEnd();
-    assertEquals(contentOf(client.text), undefined);
-    client.destroy();
-    await until(() => server.stats().connections === 0);
-  });
+describe("serve() whose handler hands the request's body on", () => {
+  const handlers: Record<string, (request: Request) => Response> = {
+    "as it is": (request) => new Response(request.body),
+    "through a stream": (request) =>
+      new Response(request.body!.pipeThrough(new TransformStream())),
+  };
+  for (const [name, handler] of Object.entries(handlers)) {
+    for (const together of [1, 4]) {
+      test(`serve() gives every body back, ${name}, ${together} at a time`, async () => {
+        const server = await serve(handler, {
+          hostname: "127.0.0.1",
+          port: 0,
+          engine: "wire",
+        });
+        const { address } = server;
+        const port = address.transport === "unix" ? 0 : address.port;
+        const sockets = Array.from(
+          { length: 3 },
+          () => net.connect(port, "127.0.0.1"),
+        );
+        try {
+          await Promise.all(sockets.map(async (socket, nth) => {
+            const came: Uint8Array[] = [];
+            let size = 0;
+            socket.on("error", () => {});
+            socket.on("data", (chunk) => {
+              came.push(chunk as Uint8Array);
+              size += chunk.length;
+            });
+            for (let at = 0; at < SIZES.length; at += together) {
+              const bodies = SIZES.slice(at, at + together)
+                .map((size, i) => bodyOf(nth * 50 + at + i, size));
+              const least = bodies.reduce((n, body) => n + body.length, 0);
+              came.length = size = 0;
+              socket.write(Buffer.concat(bodies.map(requestOf)));
+              const answers = () =>
+                size < least
+                  ? []
+                  : bodiesIn(new Uint8Array(Buffer.concat(came)));
+              await until(
+                () => answers().length === bodies.length,
+                "the answers",
+                20_000,
+              );
+              answers().forEach((answer, i) => {
+                assertEquals(answer.length, bodies[i].length);
+                assertEquals(Buffer.compare(answer, bodies[i]), 0);
+              });
+            }
+          }));
+        } finally {
+          for (const socket of sockets) socket.destroy();
+          await within(server.close({ timeout: 0 }));
+        }
+      });
+    }
+  }
 });
