@@ -1,6 +1,9 @@
 import { ClosedError, NetError } from "./errors.ts";
 import { Ring } from "./_ring.ts";
-import { refuseWait, Waiter, Waiters } from "./_waiters.ts";
+import { FlowWaiter, LoopWaiter } from "./_inbox_waiters.ts";
+import type { LoopOwner, Receiver } from "./_inbox_waiters.ts";
+import { promiseOf, refuseWait, Waiters } from "./_waiters.ts";
+import type { Settler, Waiter } from "./_waiters.ts";
 import type { MaybePromise, Source, Wait } from "./types.ts";
 
 /** Messages given to a Web Stream in one pull. */
@@ -12,10 +15,15 @@ const MAX_RECEIVERS = 65_536;
 /** Messages that weigh less than one on the average, past which it is full. */
 const MAX_LIGHT = 65_536;
 
+/** Of an inbox that never queued anything; nothing is put into it. */
+const empty = new Ring<never>();
+
 /** `size` is called as a function, the others as methods. */
 export interface InboxOptions<T> {
   /** Weight of a message. @default {() => 1} */
   size?: (message: T) => number;
+  /** Whether it says the same again: then nobody has to keep it. */
+  steady?: boolean;
   /** `push` gives `false` once the weight of the queue has come to this. */
   high: number;
   /** `onRoom` is called once it has fallen to this. @default {below high} */
@@ -37,13 +45,16 @@ export interface InboxOptions<T> {
  * every producer must stop, shed or fail there.
  */
 export class Inbox<T> implements Source<T> {
-  readonly #queue = new Ring<T>();
-  readonly #sizes: Ring<number> | undefined;
+  #queue: Ring<T> = empty;
+  /** What they weigh, when `size` may say something else by then. */
+  #sizes: Ring<number> | undefined;
   readonly #options: InboxOptions<T>;
   readonly #size: ((message: T) => number) | undefined;
   readonly #high: number;
   readonly #asks: boolean;
-  readonly #receivers = new Waiters<T | undefined>("receive");
+  /** A loop that waits alone, or before all the others. */
+  #parked: Receiver<T> | undefined;
+  #line: Waiters<T | undefined> | undefined;
   #fill = 0;
   #full = false;
   #ended = false;
@@ -59,7 +70,6 @@ export class Inbox<T> implements Source<T> {
 
   constructor(options: InboxOptions<T>) {
     this.#options = options;
-    this.#sizes = options.size && new Ring<number>();
     this.#size = options.size;
     this.#high = options.high;
     this.#asks = options.onWait !== undefined;
@@ -93,12 +103,26 @@ export class Inbox<T> implements Source<T> {
 
   /** Whether somebody waits for a message right now. */
   get awaited(): boolean {
-    return this.#receivers.size > 0 || this.#wanted;
+    return this.#receivers > 0 || this.#wanted;
+  }
+
+  /** How many wait, beside a Web Stream. */
+  get #receivers(): number {
+    const line = this.#line === undefined ? 0 : this.#line.size;
+    return this.#parked === undefined ? line : line + 1;
+  }
+
+  /** Takes out who has waited longest. */
+  #next(): Receiver<T> | undefined {
+    const parked = this.#parked;
+    if (parked === undefined) return this.#line?.shift();
+    this.#parked = undefined;
+    return parked;
   }
 
   /** Whether nobody waits for a message but a `flow`. */
   get flowing(): boolean {
-    return this.#flow?.queued === true && this.#receivers.size === 1;
+    return this.#flow?.queued === true && this.#receivers === 1;
   }
 
   /** Whether its Web Stream can be read past: it is open and holds nothing. */
@@ -117,7 +141,7 @@ export class Inbox<T> implements Source<T> {
    */
   push(message: T, weight?: number): boolean {
     if (this.#ended) return false;
-    const receiver = this.#receivers.shift();
+    const receiver = this.#next();
     if (receiver !== undefined) {
       receiver.resolve(message);
       return !this.#full;
@@ -126,12 +150,13 @@ export class Inbox<T> implements Source<T> {
       this.#tellReader(message);
       return !this.#full;
     }
+    if (this.#queue === empty) this.#makeQueue();
     this.#queue.push(message);
     if (this.#size === undefined) {
       this.#fill++;
     } else {
       weight ??= this.#size(message);
-      this.#sizes!.push(weight);
+      this.#sizes?.push(weight);
       this.#fill += weight;
     }
     if (this.brimming) this.#full = true;
@@ -144,20 +169,27 @@ export class Inbox<T> implements Source<T> {
    */
   unshift(message: T): void {
     if (this.#destroyed) return;
-    const receiver = this.#receivers.shift();
+    const receiver = this.#next();
     if (receiver !== undefined) {
       receiver.resolve(message);
       return;
     }
     if (this.#wanted) return this.#tellReader(message);
+    if (this.#queue === empty) this.#makeQueue();
     this.#queue.unshift(message);
     if (this.#size === undefined) {
       this.#fill++;
     } else {
       const size = this.#size(message);
-      this.#sizes!.unshift(size);
+      this.#sizes?.unshift(size);
       this.#fill += size;
     }
+  }
+
+  #makeQueue(): void {
+    this.#queue = new Ring();
+    const { size, steady } = this.#options;
+    if (size !== undefined && !steady) this.#sizes = new Ring();
   }
 
   /** Drops the oldest message and gives it back. */
@@ -175,11 +207,19 @@ export class Inbox<T> implements Source<T> {
     if (error !== undefined) {
       this.#failed = true;
       this.#error = error;
-      this.#receivers.rejectAll(error);
+      this.#rejectAll(error);
     } else {
-      this.#receivers.resolveAll(undefined);
+      for (let w = this.#next(); w !== undefined; w = this.#next()) {
+        w.resolve(undefined);
+      }
     }
     this.#tellStream();
+  }
+
+  #rejectAll(error: unknown): void {
+    for (let w = this.#next(); w !== undefined; w = this.#next()) {
+      w.reject(error);
+    }
   }
 
   /** Ends it now: what is queued is dropped, receives reject with the error. */
@@ -195,7 +235,7 @@ export class Inbox<T> implements Source<T> {
     this.#queue.clear();
     this.#sizes?.clear();
     this.#fill = 0;
-    this.#receivers.rejectAll(error);
+    this.#rejectAll(error);
     this.#controller?.error(error);
     this.#controller = undefined;
     this.#wanted = false;
@@ -212,7 +252,7 @@ export class Inbox<T> implements Source<T> {
       const refused = refuseWait(options);
       if (refused !== undefined) return refused;
     }
-    return this.#next(options);
+    return this.#receive(options);
   }
 
   /**
@@ -223,8 +263,8 @@ export class Inbox<T> implements Source<T> {
   flow(onOver: () => void, options?: Wait): MaybePromise<T | undefined> {
     const refused = refuseWait(options);
     if (refused !== undefined) return refused;
-    if (this.#flow?.queued === true) return this.#next(options);
-    const message = this.#next(
+    if (this.#flow?.queued === true) return this.#receive(options);
+    const message = this.#receive(
       options,
       () => this.#flow = new FlowWaiter<T>(onOver),
     );
@@ -232,7 +272,7 @@ export class Inbox<T> implements Source<T> {
     return message;
   }
 
-  #next(
+  #receive(
     options?: Wait,
     make?: () => Waiter<T | undefined, undefined>,
   ): MaybePromise<T | undefined> {
@@ -243,9 +283,10 @@ export class Inbox<T> implements Source<T> {
     }
     const refused = this.#refuse();
     if (refused !== undefined) return Promise.reject(refused);
-    if (make === undefined) return this.#receivers.add(undefined, options);
+    const line = this.#line ??= new Waiters("receive");
+    if (make === undefined) return line.add(undefined, options);
     const waiter = make();
-    this.#receivers.enter(waiter, options);
+    line.enter(waiter, options);
     return waiter.promise;
   }
 
@@ -258,7 +299,7 @@ export class Inbox<T> implements Source<T> {
   }
 
   #refuse(): NetError | undefined {
-    if (this.#receivers.size < MAX_RECEIVERS) return undefined;
+    if (this.#receivers < MAX_RECEIVERS) return undefined;
     return new NetError(`Cannot receive: ${MAX_RECEIVERS} calls wait already`, {
       code: "ERR_TOO_MANY_WAITERS",
     });
@@ -266,10 +307,12 @@ export class Inbox<T> implements Source<T> {
 
   #take(): T {
     const message = this.#queue.shift() as T;
-    if (this.#sizes === undefined) {
+    if (this.#size === undefined) {
       this.#fill--;
     } else {
-      const weight = this.#sizes.shift()!;
+      const weight = this.#sizes === undefined
+        ? this.#size(message)
+        : this.#sizes.shift()!;
       // Sums of fractions drift: an empty queue weighs exactly nothing.
       this.#fill = this.#queue.length === 0 ? 0 : this.#fill - weight;
     }
@@ -311,13 +354,18 @@ export class Inbox<T> implements Source<T> {
     return new Inbox.#Loop<T>(this);
   }
 
-  /** One loop: its functions are shared, for there may be very many. */
-  static readonly #Loop = class<T> implements AsyncIterator<T>, LoopOwner<T> {
+  /**
+   * One loop, which waits by itself while nobody waits before it: its functions
+   * are shared and it is one object, for there may be very many.
+   */
+  static readonly #Loop = class<T>
+    implements AsyncIterator<T>, Receiver<T>, LoopOwner<T>, Settler {
     readonly #inbox: Inbox<T>;
-    /** Those of its waits that are not over. */
-    #waiting: LoopWaiter<T> | LoopWaiter<T>[] | undefined;
-    /** The last one that was over, for the next wait. */
-    #idle: LoopWaiter<T> | undefined;
+    /** What settle the wait of its own. */
+    #resolve: ((result: unknown) => void) | undefined;
+    #reject: ((error: unknown) => void) | undefined;
+    /** Its waits beside that, of calls of `next` that are not awaited. */
+    #others: Set<LoopWaiter<T>> | undefined;
     over = false;
 
     constructor(inbox: Inbox<T>) {
@@ -339,37 +387,52 @@ export class Inbox<T> implements Source<T> {
       if (inbox.#failed) return this.#fail(inbox.#error);
       const refused = inbox.#refuse();
       if (refused !== undefined) return this.#fail(refused);
-      let waiter = this.#idle;
-      if (waiter === undefined) waiter = new LoopWaiter<T>(this);
-      else {
-        this.#idle = undefined;
-        waiter.renew();
+      if (inbox.#receivers === 0) {
+        inbox.#parked = this;
+        return promiseOf(this);
       }
-      const waiting = this.#waiting;
-      if (waiting === undefined) this.#waiting = waiter;
-      else if (Array.isArray(waiting)) waiting.push(waiter);
-      else this.#waiting = [waiting, waiter];
-      inbox.#receivers.enter(waiter);
+      const waiter = new LoopWaiter<T>(this);
+      (this.#others ??= new Set()).add(waiter);
+      (inbox.#line ??= new Waiters("receive")).enter(waiter);
       return waiter.result;
     }
 
+    settleBy(
+      resolve: (result: unknown) => void,
+      reject: (error: unknown) => void,
+    ): void {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    }
+
+    resolve(message: T | undefined): void {
+      const resolve = this.#resolve!;
+      this.#resolve = this.#reject = undefined;
+      if (message === undefined) this.over = true;
+      resolve({ value: message, done: message === undefined });
+    }
+
+    reject(error: unknown): void {
+      const reject = this.#reject!;
+      this.#resolve = this.#reject = undefined;
+      this.over = true;
+      reject(error);
+    }
+
     settled(waiter: LoopWaiter<T>): void {
-      this.#idle = waiter;
-      const waiting = this.#waiting;
-      if (waiting === waiter) this.#waiting = undefined;
-      else if (Array.isArray(waiting) && waiting.shift() !== undefined) {
-        if (waiting.length === 0) this.#waiting = undefined;
-      }
+      this.#others!.delete(waiter);
     }
 
     return(): Promise<IteratorResult<T>> {
+      const inbox = this.#inbox;
       this.over = true;
       // A `next` that waits would take a message that nobody looks at.
-      const waiting = this.#waiting ?? [];
-      this.#waiting = undefined;
-      for (const waiter of Array.isArray(waiting) ? waiting : [waiting]) {
-        if (!waiter.queued) continue;
-        this.#inbox.#receivers.withdraw(waiter);
+      if (inbox.#parked === this) {
+        inbox.#parked = undefined;
+        this.resolve(undefined);
+      }
+      for (const waiter of this.#others ?? []) {
+        inbox.#line!.withdraw(waiter);
         waiter.resolve(undefined);
       }
       return Promise.resolve({ value: undefined, done: true });
@@ -420,7 +483,7 @@ export class Inbox<T> implements Source<T> {
 
   get readable(): ReadableStream<T> {
     if (this.#stream === undefined) {
-      if (this.#receivers.size > 0) {
+      if (this.#receivers > 0) {
         throw new TypeError("Cannot make a readable: a receive is pending");
       }
       this.#stream = new ReadableStream<T>({
@@ -475,59 +538,6 @@ export class Inbox<T> implements Source<T> {
     else return;
     this.#controller = undefined;
     this.#wanted = false;
-  }
-}
-
-/** A loop over an inbox, as its waits know it. */
-interface LoopOwner<T> {
-  over: boolean;
-  settled(waiter: LoopWaiter<T>): void;
-}
-
-/** A loop's wait: it gives what an iterator gives, without another promise. */
-class LoopWaiter<T> extends Waiter<T | undefined, undefined> {
-  readonly #owner: LoopOwner<T>;
-
-  constructor(owner: LoopOwner<T>) {
-    super(undefined);
-    this.#owner = owner;
-  }
-
-  get result(): Promise<IteratorResult<T>> {
-    return this.promise as unknown as Promise<IteratorResult<T>>;
-  }
-
-  override resolve(message: T | undefined): void {
-    this.#owner.settled(this);
-    if (message === undefined) this.#owner.over = true;
-    const result = { value: message, done: message === undefined };
-    super.resolve(result as unknown as T);
-  }
-
-  override reject(error: unknown): void {
-    this.#owner.settled(this);
-    this.#owner.over = true;
-    super.reject(error);
-  }
-}
-
-/** A wait that what comes may go past. */
-class FlowWaiter<T> extends Waiter<T | undefined, undefined> {
-  readonly #onOver: () => void;
-
-  constructor(onOver: () => void) {
-    super(undefined);
-    this.#onOver = onOver;
-  }
-
-  override resolve(message: T | undefined): void {
-    super.resolve(message);
-    this.#onOver();
-  }
-
-  override reject(error: unknown): void {
-    super.reject(error);
-    this.#onOver();
   }
 }
 

@@ -45,6 +45,22 @@ function keep(
   keptReject = reject;
 }
 
+/** Whoever settles a promise by hand. */
+export interface Settler {
+  settleBy(
+    resolve: (result: unknown) => void,
+    reject: (error: unknown) => void,
+  ): void;
+}
+
+/** A promise for its owner to settle; cheaper than a `Waiter`. */
+export function promiseOf<R>(owner: Settler): Promise<R> {
+  const promise = new Promise<R>(keep);
+  owner.settleBy(keptResolve, keptReject);
+  keptResolve = keptReject = nothing;
+  return promise;
+}
+
 /** What may end a wait before its time. */
 interface Limits {
   /** The cheap kind of signal. */
@@ -61,9 +77,9 @@ interface Limits {
  */
 export class Waiter<R, V> {
   readonly value: V;
-  promise!: Promise<R>;
-  #resolve!: (result: R) => void;
-  #reject!: (error: unknown) => void;
+  readonly promise: Promise<R>;
+  readonly #resolve: (result: R) => void;
+  readonly #reject: (error: unknown) => void;
   #limits: Limits | undefined;
   /** The line to leave when a `Stop` ends it. */
   #line: Waiters<R, V> | undefined;
@@ -77,11 +93,6 @@ export class Waiter<R, V> {
   constructor(value: V, weight = 1) {
     this.value = value;
     this.weight = weight;
-    this.renew();
-  }
-
-  /** A promise of its own; once that is settled it may have another. */
-  renew(): void {
     this.promise = new Promise(keep);
     this.#resolve = keptResolve;
     this.#reject = keptReject;
@@ -214,12 +225,6 @@ export class Waiters<R, V = undefined> {
   resolveAll(result: R): void {
     for (let w = this.shift(); w !== undefined; w = this.shift()) {
       w.resolve(result);
-    }
-  }
-
-  rejectAll(error: unknown): void {
-    for (let w = this.shift(); w !== undefined; w = this.shift()) {
-      w.reject(error);
     }
   }
 

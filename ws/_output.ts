@@ -10,9 +10,8 @@ import {
   writeText,
 } from "./_frame_writer.ts";
 
-const { Deno, Bun, setImmediate } = globalThis as {
+const { Deno, setImmediate } = globalThis as {
   Deno?: unknown;
-  Bun?: unknown;
   setImmediate?: (callback: () => void) => unknown;
 };
 
@@ -38,12 +37,10 @@ let viewed: Uint8Array | undefined;
 let used: Uint8Array | undefined;
 
 /**
- * The end of a turn of the event loop, on Node: there the microtasks are run
- * for each socket that is read, so that each message would need its own.
+ * The end of a turn of the event loop, where that costs little: microtasks are
+ * run for each socket that is read, so that each message would need its own.
  */
-const nextCheck = Deno === undefined && Bun === undefined
-  ? setImmediate
-  : undefined;
+const nextCheck = Deno === undefined ? setImmediate : undefined;
 
 const pools: Uint8Array[][] = SLABS.map(() => []);
 const now: Promise<void> = Promise.resolve();
@@ -140,7 +137,8 @@ export class Output {
   shared(frame: Uint8Array): void {
     if (this.#over || this.#ending) return;
     const size = frame.byteLength;
-    if (this.#corked && (this.#wide || this.#queued > 0) && size < LARGEST) {
+    const gathers = this.#corked || this.expected;
+    if (gathers && (this.#wide || this.#queued > 0) && size < LARGEST) {
       const slab = this.#room(size);
       slab.set(frame, this.#end);
       this.#took(this.#end + size);

@@ -141,6 +141,9 @@ export abstract class BaseSocket
       this.high = highWaterMark;
       this.low = highWaterMark >> 1;
     }
+    get steady(): boolean {
+      return true;
+    }
     size(message: Message): number {
       return message.length + OVERHEAD;
     }
