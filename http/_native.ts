@@ -5,7 +5,6 @@ import { statusOfError } from "./_error_status.ts";
 import type { Exchange, NativeExchange } from "./_exchange.ts";
 import { isResponse } from "./_response_parts.ts";
 import { fetchDirect } from "./_serve_direct.ts";
-import { steadyTime } from "./_turn.ts";
 import { Lifetime } from "./_serve_lifetime.ts";
 import { trailersOf } from "./_trailers.ts";
 import { urlOf } from "./_serve_options.ts";
@@ -351,7 +350,7 @@ export function oldProtocolOf({ request, server }: NativeRequest): "http/1.1" {
 export abstract class NativeContext<E extends NativeRequest>
   implements ServerContext {
   readonly #exchange: E;
-  readonly receivedAt: number = steadyTime();
+  readonly receivedAt: number = performance.now();
 
   constructor(exchange: E) {
     this.#exchange = exchange;
