@@ -280,6 +280,22 @@ export class RequestBody {
     };
   }
 
+  /**
+   * All the bytes past the stream, when they have come and this is the one
+   * that `stream` gave and nobody has done anything with it.
+   */
+  takeStream(stream: ReadableStream<Uint8Array>): Uint8Array | undefined {
+    if (
+      !this.#ended || this.#failed || stream !== this.#stream ||
+      stream.locked || this.disturbed || this.discarded
+    ) return undefined;
+    // Nobody else may.
+    stream.getReader();
+    this.used = true;
+    this.#taken = true;
+    return this.#take();
+  }
+
   #readNext(): Promise<ReadableStreamReadResult<Uint8Array>> {
     this.#begin();
     const chunk = this.#chunks.shift();

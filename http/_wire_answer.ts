@@ -1,3 +1,4 @@
+import { COPY_LIMIT } from "../tcp/_writer.ts";
 import { statusOfError } from "./_error_status.ts";
 import type { Fields } from "./_h1_types.ts";
 import type { Outgoing } from "./_response_parts.ts";
@@ -139,13 +140,23 @@ function send(exchange: WireExchange, response: Response): void {
     exchange.stream.start();
     return;
   }
-  if (body === null || typeof body === "string" || isBytes(body)) {
-    output.whole(exchange, outgoing, body);
-    exchange.connection.responseOver(exchange);
-  } else {
-    exchange.stream = new ResponseStream(exchange, outgoing, body);
+  // A request's own body, sent back as it came: no stream is needed.
+  const own = body instanceof ReadableStream
+    ? exchange.body?.takeStream(body)
+    : undefined;
+  const whole = own ?? body;
+  if (whole instanceof ReadableStream) {
+    exchange.stream = new ResponseStream(exchange, outgoing, whole);
     exchange.stream.start();
+    return;
   }
+  output.whole(exchange, outgoing, whole);
+  // So far it is copied.
+  if (own !== undefined && own.byteLength <= COPY_LIMIT) {
+    exchange.body!.release();
+    exchange.connection.spent?.(exchange.body!);
+  }
+  exchange.connection.responseOver(exchange);
 }
 
 /** The handler gave no response that can be sent. */
@@ -214,10 +225,6 @@ function streamOf(
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === "object" && value !== null && "then" in value;
-}
-
-function isBytes(value: unknown): value is Uint8Array {
-  return value instanceof Uint8Array;
 }
 
 function bareResponse(status: number, fields: Fields): Outgoing {

@@ -44,7 +44,7 @@ export class ResponseStream {
   readonly #exchange: WireExchange;
   readonly #outgoing: Outgoing;
   readonly #reader: BodyReader;
-  /** Whether nobody else has the chunks. */
+  /** Whether nobody else has the chunks, nor made them of a text. */
   readonly #ours: boolean;
   readonly #declared: number | undefined;
   /** Only where they can be sent. */
@@ -183,7 +183,8 @@ export class ResponseStream {
 
   #addType(chunks: readonly Uint8Array[], whole: boolean): void {
     const outgoing = this.#outgoing;
-    if (!hidesType || outgoing.typed || !isText(concat(chunks), whole)) return;
+    if (!hidesType || this.#ours || outgoing.typed) return;
+    if (!isText(concat(chunks), whole)) return;
     const { form } = this.#exchange.connection.output;
     addField(outgoing, { name: "content-type", value: TEXT_TYPE }, form);
   }
