@@ -293,6 +293,7 @@ export class RequestBody {
     stream.getReader();
     this.used = true;
     this.#taken = true;
+    this.#makeRoom();
     return this.#take();
   }
 

@@ -189,6 +189,23 @@ test("the body of a request that has come whole is used up when it is sent back"
   );
 });
 
+test("a connection is read on after a large body that has come whole was sent back", async () => {
+  await withServer(
+    (request) => new Response(request.body),
+    { engine: "wire" },
+    async (server) => {
+      const client = await rawClient(server);
+      for (let i = 0; i < 8; i++) {
+        // Of over 64 KiB the connection is held until somebody reads.
+        const body = `${"x".repeat(100_000)}end ${i}`;
+        client.send(post(body.length) + body);
+        await client.until(`end ${i}`);
+      }
+      client.destroy();
+    },
+  );
+});
+
 test("a body that breaks off breaks off the response it is", async () => {
   const errors: unknown[] = [];
   await withServer((request) => new Response(request.body), {
