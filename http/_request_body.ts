@@ -293,7 +293,6 @@ export class RequestBody {
     stream.getReader();
     this.used = true;
     this.#taken = true;
-    this.#makeRoom();
     return this.#take();
   }
 
@@ -344,6 +343,7 @@ export class RequestBody {
     this.#whole = undefined;
     this.#chunks = [];
     this.#size = 0;
+    this.#makeRoom();
     return whole;
   }
 

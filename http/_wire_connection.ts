@@ -345,6 +345,8 @@ export class WireConnection
       this.#held = true;
       this.#reader.stop();
     } else if (this.#reader.stopped) this.#goOn();
+    // Nobody reads the body any more that it was held for.
+    else this.makeRoom();
   }
 
   /** On to the requests that have come meanwhile. */

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertRejects } from "./assert.ts";
 import {
   bodyOf,
   exchange,
+  getOn,
   rawClient,
   statusOf,
   unchunk,
@@ -189,22 +190,55 @@ test("the body of a request that has come whole is used up when it is sent back"
   );
 });
 
-test("a connection is read on after a large body that has come whole was sent back", async () => {
-  await withServer(
-    (request) => new Response(request.body),
-    { engine: "wire" },
-    async (server) => {
+// What a handler can do with a body of over 64 KiB, for which the connection is
+// held until somebody reads.
+const uses: Record<string, (request: Request) => Response | Promise<Response>> =
+  {
+    "sent back": (request) => new Response(request.body),
+    "ignored": () => new Response("fine"),
+    "ignored by a handler that waits": async () => {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      return new Response("fine");
+    },
+    "collected for nobody": (request) => {
+      request.arrayBuffer().catch(() => {});
+      return new Response("fine");
+    },
+    "collected": async (request) => new Response(await request.text()),
+    "copied": async (request) =>
+      new Response(await new Request(request).text()),
+    "cloned": async (request) => new Response(await request.clone().text()),
+    "cancelled": async (request) => {
+      await request.body!.cancel();
+      return new Response("fine");
+    },
+  };
+
+for (const [name, use] of Object.entries(uses)) {
+  test(`a connection is read on after a large body that was ${name}`, async () => {
+    const handler = (request: Request) =>
+      request.method === "POST"
+        ? use(request)
+        : new Response(`end ${new URL(request.url).pathname}.`);
+    // Deno's own server ends the connection when a body was ignored.
+    await withServer(handler, { engine: "wire" }, async (server) => {
       const client = await rawClient(server);
-      for (let i = 0; i < 8; i++) {
-        // Of over 64 KiB the connection is held until somebody reads.
-        const body = `${"x".repeat(100_000)}end ${i}`;
-        client.send(post(body.length) + body);
-        await client.until(`end ${i}`);
+      for (let i = 0; i < 16; i++) {
+        // What nobody reads is read on up to 256 KiB.
+        const size = 100_000 + i * 10_000;
+        const sent = post(size) + "x".repeat(size);
+        // In one piece with what follows, and without.
+        if (i % 2 === 0) client.send(sent + getOn(`/${i}`));
+        else {
+          client.send(sent);
+          client.send(getOn(`/${i}`));
+        }
+        await client.until(`end /${i}.`);
       }
       client.destroy();
-    },
-  );
-});
+    });
+  });
+}
 
 test("a body that breaks off breaks off the response it is", async () => {
   const errors: unknown[] = [];
