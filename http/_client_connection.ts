@@ -75,7 +75,7 @@ export class H1Connection implements Carrier, PoolConnection {
     this.#reader = new ResponseReader({
       head: (head) => this.#onHead(head),
       content: (chunk) => this.#call?.onData(chunk),
-      whole: (trailers) => this.#onEnd(trailers),
+      messageEnd: (trailers) => this.#onEnd(trailers),
       inform: (head) => {
         if (head.status === 100) this.#proceed();
         else this.#call?.onInform(head);

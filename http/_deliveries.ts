@@ -15,7 +15,7 @@ export class Deliveries {
   }
 
   /** Tells the exchange once all that was written is with the kernel. */
-  await(exchange: WireExchange): void {
+  watch(exchange: WireExchange): void {
     if (this.#lost !== undefined) {
       if (this.#lost instanceof ClosedError) exchange.delivered();
       else exchange.fail(this.#lost);

@@ -166,7 +166,7 @@ export abstract class H1Reader<Head> {
     if (this.#stopped || this.#running) return;
     if (this.state === CLOSE) {
       this.#leave();
-      this.events.whole(undefined);
+      this.events.messageEnd(undefined);
     } else if (this.phase !== "start") {
       const phase = this.phase;
       this.state = OVER;
@@ -260,7 +260,7 @@ export abstract class H1Reader<Head> {
           this.#next = pos;
           const silent = this.silentEnd;
           this.#leave();
-          if (!silent) this.events.whole(undefined);
+          if (!silent) this.events.messageEnd(undefined);
         } else if (pos === chunk.length || state === OVER) {
           break;
         } else if (state < END) {
@@ -571,7 +571,7 @@ export abstract class H1Reader<Head> {
       }
     }
     this.#leave();
-    this.events.whole(trailers.length === 0 ? undefined : trailers);
+    this.events.messageEnd(trailers.length === 0 ? undefined : trailers);
   }
 }
 

@@ -44,13 +44,13 @@ export interface ResponseHead {
   readonly keepAlive: boolean;
 }
 
-/** What a reader tells, in order: head, content …, whole; the next head. */
+/** What a reader tells, in order: head, content …, messageEnd; then a head. */
 export interface H1Events<Head> {
   head(head: Head): void;
   /** A piece of the body, decoded from its framing; a view of the input. */
   content(chunk: Uint8Array): void;
   /** The message is over. `trailers` only after a chunked body that had some. */
-  whole(trailers: Fields | undefined): void;
+  messageEnd(trailers: Fields | undefined): void;
 }
 
 /** What a reader of responses tells. */

@@ -159,7 +159,7 @@ export class H2Connection
   }
 
   whenFlushed(exchange: WireExchange): void {
-    this.#deliveries.await(exchange);
+    this.#deliveries.watch(exchange);
   }
 
   #flushed(): void {

@@ -208,7 +208,7 @@ export class WireConnection
     this.#awaitBody(exchange);
   }
 
-  whole(trailers: Fields | undefined): void {
+  messageEnd(trailers: Fields | undefined): void {
     const exchange = this.#exchange;
     if (exchange === undefined) return;
     this.#stopWaiting();
@@ -415,7 +415,7 @@ export class WireConnection
   }
 
   whenFlushed(exchange: WireExchange): void {
-    this.#deliveries.await(exchange);
+    this.#deliveries.watch(exchange);
   }
 
   #flushed(): void {

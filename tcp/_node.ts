@@ -52,7 +52,7 @@ const { push: streamPush } = net.Socket.prototype as unknown as NetSocket;
 /** Its callback tells when what was written before it is with the kernel. */
 const none = new Uint8Array(0);
 
-/** What every `net.Socket` listens to its own end with. */
+/** What every `net.Socket` listens to its own end with; asked of a new one. */
 let nodesOnEnd: (() => void) | undefined;
 
 /** What libuv calls ENOTCONN. */
@@ -85,6 +85,11 @@ function askPeer(socket: NetSocket): void {
   if (address !== lastPeer) lastPeer = address;
 }
 
+function findOnEnd(): () => void {
+  const [first = () => {}] = new net.Socket().listeners("end");
+  return first as () => void;
+}
+
 function localOf(socket: NetSocket): Address {
   const { _handle: handle } = socket;
   let { hostname, port } = lastLocal;
@@ -104,7 +109,7 @@ export class NodeTransport implements Transport {
   readonly localAddress: Address;
   declare readonly tls?: TlsInfo;
   /** Where the peer is, or the name of its host: then a port belongs to it. */
-  readonly #peer: Address | string;
+  #peer: Address | string;
   readonly #port: number;
   readonly #socket: NetSocket;
   /** Whether it is a socket of Node's own, without TLS. */
@@ -143,7 +148,7 @@ export class NodeTransport implements Transport {
     // Node's own does nothing while the other half may stay open; with one
     // listener it needs no list of them.
     if (this.#plain && socket.allowHalfOpen) {
-      nodesOnEnd ??= socket.listeners("end")[0] as () => void;
+      nodesOnEnd ??= findOnEnd();
       socket.removeListener("end", nodesOnEnd);
     }
     socket.on("error", NodeTransport.#onError);
@@ -153,7 +158,8 @@ export class NodeTransport implements Transport {
 
   get remoteAddress(): Address {
     const peer = this.#peer;
-    return typeof peer === "string" ? tcpAddress(peer, this.#port) : peer;
+    if (typeof peer !== "string") return peer;
+    return this.#peer = tcpAddress(peer, this.#port);
   }
 
   // The same functions for all sockets, as there may be very many.

@@ -81,7 +81,7 @@ export function read(input: string | Uint8Array, options: ReadOptions = {}) {
       bodies[bodies.length - 1].push(chunk);
       halt();
     },
-    whole(trailers: string[] | undefined) {
+    messageEnd(trailers: string[] | undefined) {
       const message = reading.messages[reading.messages.length - 1];
       message.ended = true;
       if (trailers !== undefined) message.trailers = trailers;

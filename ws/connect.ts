@@ -296,7 +296,7 @@ function shake(
         }
       },
       content() {},
-      whole() {},
+      messageEnd() {},
     }, LIMITS);
     reader.expect("GET");
     transport.attach({
