@@ -71,6 +71,52 @@ describe("FrameReader", () => {
     assertEquals(new Set(rows.map((row) => row.name)).size, rows.length);
   });
 
+  test("copies what comes in many small fragments a few times, not once a fragment", () => {
+    const FRAGMENTS = 4096;
+    const SIZE = 64;
+    let got: string | Uint8Array = "";
+    const reader = new FrameReader({ masked: true, maxMessageSize: 1 << 20 }, {
+      message: (data) => got = data,
+      ping: () => {},
+      pong: () => {},
+      closing: () => {},
+      fail: (_code, error) => {
+        throw error;
+      },
+    });
+    const frames = Array.from(
+      { length: FRAGMENTS },
+      (_, i) => ({
+        op: i === 0 ? BINARY & 15 : 0,
+        fin: i === FRAGMENTS - 1,
+        data: new Uint8Array(SIZE).fill(i),
+      }),
+    );
+    const chunks = frames.map(({ op, fin, data }) =>
+      Uint8Array.of(fin ? 128 | op : op, 128 | SIZE, 0, 0, 0, 0, ...data)
+    );
+    const { set } = Uint8Array.prototype;
+    let copied = 0;
+    Uint8Array.prototype.set = function (source, at): void {
+      copied += source.length;
+      set.call(this, source, at);
+    };
+    try {
+      for (const chunk of chunks) reader.push(chunk);
+    } finally {
+      Uint8Array.prototype.set = set;
+    }
+    const all = FRAGMENTS * SIZE;
+    assertEquals(got.length, all);
+    assert(
+      frames.every(({ data }, i) =>
+        (got as Uint8Array)[i * SIZE] === data[0] &&
+        (got as Uint8Array)[i * SIZE + SIZE - 1] === data[0]
+      ),
+    );
+    assert(copied <= 4 * all, `${copied} bytes for ${all}`);
+  });
+
   for (const masked of [true, false]) {
     const role = masked ? "server" : "client";
     test(`of a ${role} tells what the table says, however it is cut`, () => {

@@ -432,16 +432,22 @@ export class FrameReader<Events extends FrameEvents = FrameEvents> {
     const before = pieces.size;
     const size = pieces.size += end - start;
     if (size > pieces.bytes.byteLength) {
-      const room = Math.max(size, before * 2, GATHER_FROM);
-      const bytes = new Uint8Array(
-        // All that is known to belong to the message, when that is less.
-        Math.max(size, Math.min(room, this.#size)),
-      );
+      const bytes = new Uint8Array(this.#room(size, before));
       bytes.set(pieces.bytes.subarray(0, before));
       pieces.bytes = bytes;
     }
     pieces.bytes.set(chunk.subarray(start, end), before);
     return pieces;
+  }
+
+  /** At least double: many small fragments are not copied each time. */
+  #room(size: number, before: number): number {
+    if (!this.#fin) return Math.max(size, before * 2);
+    // All of the message is known: no more than that.
+    return Math.max(
+      size,
+      Math.min(this.#size, Math.max(before * 2, GATHER_FROM)),
+    );
   }
 
   #notUtf8(): void {
