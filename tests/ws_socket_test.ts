@@ -290,6 +290,119 @@ describe("WireSocket", () => {
     assertEquals(summary(await within(server.closed)), "clean 4000");
   });
 
+  // RFC 6455, 5.5.1: data may go out until this side says Close.
+  const late = build([
+    { first: 0x81, payload: hex("61") },
+    { first: 0x81, payload: hex("62") },
+    { first: 0x88, payload: hex("0fa0") },
+  ], true);
+  const slowEcho = async (socket: Socket, message: Message) => {
+    for (let i = 0; i < 5; i++) await turn();
+    await socket.send(message);
+  };
+  const handlers: [string, SocketHandler][] = [
+    ["a loop", echo],
+    ["a loop that takes its time", async (socket) => {
+      for await (const message of socket) await slowEcho(socket, message);
+    }],
+    ["a loop over batches", async (socket) => {
+      for await (const batch of socket.batches()) {
+        for (const message of batch) await slowEcho(socket, message);
+      }
+    }],
+    ["receive()", async (socket) => {
+      for (;;) {
+        const message = await socket.receive();
+        if (message === undefined) return;
+        await slowEcho(socket, message);
+      }
+    }],
+    ["a pipe", (socket) => socket.readable.pipeTo(socket.writable)],
+    ["a listener that is awaited", { message: slowEcho }],
+  ];
+  for (const [name, handler] of handlers) {
+    test(`${name} answers what came right before a Close`, async () => {
+      const { server, clientEnd, told, reported } = rude(handler);
+      await turn();
+      clientEnd.write(late);
+      await until(() => told.includes("end"), "the answers");
+      assertEquals(told, ["a", "b", "close:4000", "end"]);
+      clientEnd.end();
+      assertEquals(summary(await within(server.closed)), "clean 4000");
+      assertEquals(reported, []);
+    });
+  }
+
+  test("answers what came right before a Close and a FIN", async () => {
+    const { server, clientEnd, told } = rude(async (socket) => {
+      for await (const message of socket) await slowEcho(socket, message);
+    });
+    await turn();
+    clientEnd.write(late);
+    clientEnd.end();
+    await until(() => told.includes("end"), "the answers");
+    assertEquals(told.slice(0, 4), ["a", "b", "close:4000", "end"]);
+    assertEquals(summary(await within(server.closed)), "clean 4000");
+  });
+
+  for (const end of ["Close", "Close and FIN"]) {
+    test(`a handler that keeps a message for ever does not keep the ${end}`, async () => {
+      let over = false;
+      const { server, clientEnd, told } = rude(async (socket) => {
+        await socket.receive();
+        await socket.closed;
+        over = true;
+      });
+      await turn();
+      clientEnd.write(late);
+      if (end !== "Close") clientEnd.end();
+      await until(() => told.includes("end"), "the Close");
+      assertEquals(told.slice(0, 2), ["close:4000", "end"]);
+      clientEnd.end();
+      assertEquals(summary(await within(server.closed)), "clean 4000");
+      await until(() => over, "the handler");
+    });
+  }
+
+  test("a handler that returns, closes or fails with a message in hand ends the wait", async () => {
+    const ends: [string, (socket: Socket) => unknown][] = [
+      ["close:4000", () => {}],
+      ["close:4000", (socket) => socket.close(4001)],
+      ["close:1011", () => Promise.reject(new Error("mine"))],
+    ];
+    for (const [close, end] of ends) {
+      const { server, clientEnd, told } = rude(async (socket) => {
+        await socket.receive();
+        await turn();
+        await end(socket);
+      });
+      await turn();
+      clientEnd.write(late);
+      await until(() => told.includes("end"), "the Close");
+      assertEquals(told.slice(0, 2), [close, "end"]);
+      clientEnd.end();
+      assertEquals((await within(server.closed)).code, 4000);
+    }
+  });
+
+  test("a peer that is gone after its Close is a clean end to who still reads", async () => {
+    const got: Message[] = [];
+    const { server, clientEnd } = rude(async (socket) => {
+      for await (const message of socket) {
+        for (let i = 0; i < 5; i++) await turn();
+        got.push(message);
+      }
+      got.push("end");
+    });
+    await turn();
+    clientEnd.write(late);
+    await turn();
+    clientEnd.destroy();
+    assertEquals(summary(await within(server.closed)), "clean 4000");
+    await until(() => got.length === 3, "the end");
+    assertEquals(got, ["a", "b", "end"]);
+  });
+
   test("what was accepted and could not be sent is not a clean end", async () => {
     const { server, clientEnd } = rude(undefined, { closeTimeout: 30 });
     clientEnd.peer.capacity = 1000;

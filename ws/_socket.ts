@@ -113,6 +113,17 @@ export abstract class BaseSocket
     return new Outbox<Message>(new BaseSocket.#Hooks(this));
   }
 
+  /** Whether whoever reads has a message, and has not come for the next. */
+  protected get busy(): boolean {
+    if (this.listener !== undefined) return this.#awaiting;
+    return this.hasInbox && !this.inbox.awaited;
+  }
+
+  /** Messages that wait to be read. */
+  protected get queued(): number {
+    return this.hasInbox ? this.inbox.length : 0;
+  }
+
   /** Whether senders wait for room. */
   protected get crowded(): boolean {
     return this.hasOutbox && this.outbox.waiting > 0;
@@ -186,6 +197,8 @@ export abstract class BaseSocket
   protected abstract transmitPing(data: Uint8Array): void;
   /** Whoever reads messages has answered those that came. */
   protected flush(): void {}
+  /** A listener that is awaited has done with all that came. */
+  protected caughtUp(): void {}
   /** Stops reading, and reads on. */
   protected abstract hold(): void;
   protected abstract release(): void;
@@ -323,6 +336,7 @@ export abstract class BaseSocket
       this.#call(this.listener!, this.inbox.drop()!);
       if (this.#awaiting) return;
     }
+    this.caughtUp();
     this.#farewell();
   }
 

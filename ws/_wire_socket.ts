@@ -23,6 +23,8 @@ import type { Message, SocketHandler } from "./types.ts";
 import { Watch } from "./_watch.ts";
 
 const empty = new Uint8Array(0);
+/** How long one message may keep the answer to a Close waiting. */
+const LINGER = 200;
 
 /** How a socket winds down; one that is open has none. */
 class Ending {
@@ -34,6 +36,10 @@ class Ending {
   /** Why this side failed the connection, and what it said. */
   failure: { code: number; error: NetError } | undefined;
   timer: ReturnType<typeof setTimeout> | undefined;
+  /** The peer's Close waits until what came before it is answered. */
+  lingering = false;
+  /** The peer's FIN came meanwhile. */
+  finished = false;
 
   /** Whether both sides have said Close: nothing can make that unclean. */
   get shaken(): boolean {
@@ -49,6 +55,8 @@ export class WireSocket extends BaseSocket {
   readonly #watch: Watch | undefined;
   readonly #deflate: Deflate | undefined;
   #held = false;
+  /** Whether anybody has ever come for a message. */
+  #read = false;
   #end: Ending | undefined;
   /** The answer to the last ping, which there was no room for. */
   #owedPong: Uint8Array | undefined;
@@ -152,7 +160,13 @@ export class WireSocket extends BaseSocket {
   }
 
   protected override flush(): void {
+    this.#read = true;
     this.#output.answered();
+    this.caughtUp();
+  }
+
+  protected override caughtUp(): void {
+    if (this.#end?.lingering) this.#answerClose();
   }
 
   protected hold(): void {
@@ -174,7 +188,9 @@ export class WireSocket extends BaseSocket {
     } catch (error) {
       return Promise.reject(error);
     }
-    if (!this.closing) {
+    if (this.#end?.lingering) {
+      this.#answerClose();
+    } else if (!this.closing) {
       this.#ending.farewell = payload;
       this.#wind();
       this.endInbox();
@@ -223,6 +239,11 @@ export class WireSocket extends BaseSocket {
     this.release();
     this.#watch?.stop();
     const ending = this.#ending;
+    if (ending.lingering) {
+      ending.lingering = false;
+      clearTimeout(ending.timer);
+      ending.timer = undefined;
+    }
     if (ending.timer !== undefined) return;
     const { closeTimeout } = this.limits;
     ending.timer = setTimeout(() => {
@@ -317,6 +338,40 @@ export class WireSocket extends BaseSocket {
   #onClose(code: number, reason: string): void {
     const ending = this.#ending;
     ending.received = { code, reason };
+    if (!this.closing && (this.#read || this.listener) && this.busy) {
+      this.#linger();
+    } else {
+      this.#answerClose();
+    }
+  }
+
+  /**
+   * Whoever has a message in hand may answer it first: as long as there is
+   * progress, and within the time that a closing has.
+   */
+  #linger(): void {
+    const ending = this.#ending;
+    ending.lingering = true;
+    this.release();
+    this.#watch?.stop();
+    let left = this.queued;
+    let time = this.limits.closeTimeout;
+    const wait = () => {
+      const step = Math.min(LINGER, time);
+      ending.timer = setTimeout(() => {
+        if (this.closing) return;
+        time -= step;
+        if (time <= 0 || this.queued === left) return this.#answerClose();
+        left = this.queued;
+        wait();
+      }, step);
+    };
+    wait();
+  }
+
+  #answerClose(): void {
+    const ending = this.#ending;
+    const { code, reason } = ending.received!;
     this.closeOutbox();
     this.endInbox();
     if (!ending.sentClose) {
@@ -325,12 +380,17 @@ export class WireSocket extends BaseSocket {
     }
     this.#wind();
     this.#sayClose();
-    if (!this.#client) this.#output.end();
+    if (!this.#client || ending.finished) this.#output.end();
   }
 
   /** The peer's FIN. */
   #onEnd(): void {
-    const { received, failure } = this.#ending;
+    const ending = this.#ending;
+    const { received, failure, lingering } = ending;
+    if (lingering) {
+      ending.finished = true;
+      return;
+    }
     if (received !== undefined || failure !== undefined) {
       this.#output.end();
       return;

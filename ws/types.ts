@@ -29,6 +29,10 @@ export interface WebSocketCloseInfo extends CloseInfo {
 /**
  * One WebSocket, server or client side: a duplex of messages.
  *
+ * When the peer closes, whoever reads messages can still answer those that
+ * came before, as long as it comes for the next one within 200 ms; then Close
+ * is answered. Native engines answer it at once.
+ *
  * `send` copies: a buffer whose `send` gave `true` may be used again at once.
  */
 export interface Socket extends Duplex<Message, Message, WebSocketCloseInfo> {
