@@ -345,6 +345,25 @@ describe("WireSocket", () => {
     assertEquals(summary(await within(server.closed)), "clean 4000");
   });
 
+  test("of a client answers what came with the handshake, Close and all", async () => {
+    const [serverEnd, clientEnd] = memoryTransports();
+    const client = new WireSocket(clientEnd, true, initOf());
+    client.start(
+      undefined,
+      build([
+        { first: 0x81, payload: hex("61") },
+        { first: 0x88, payload: hex("0fa0") },
+      ], false),
+    );
+    const server = new WireSocket(serverEnd, false, initOf());
+    server.start(undefined, nothing);
+    await turn();
+    void echo(client);
+    assertEquals(await within(server.receive()), "a");
+    assertEquals((await within(server.closed)).code, 4000);
+    assertEquals(summary(await within(client.closed)), "clean 4000");
+  });
+
   for (const end of ["Close", "Close and FIN"]) {
     test(`a handler that keeps a message for ever does not keep the ${end}`, async () => {
       let over = false;

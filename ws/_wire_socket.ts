@@ -338,7 +338,9 @@ export class WireSocket extends BaseSocket {
   #onClose(code: number, reason: string): void {
     const ending = this.#ending;
     ending.received = { code, reason };
-    if (!this.closing && (this.#read || this.listener) && this.busy) {
+    // The reader of a client comes when it is connected, maybe after this.
+    const hasReader = this.#read || this.#client || this.listener;
+    if (!this.closing && hasReader && this.busy) {
       this.#linger();
     } else {
       this.#answerClose();
