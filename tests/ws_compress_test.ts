@@ -84,6 +84,11 @@ describe("parseExtensions()", () => {
     ]);
     assertEquals(read('a; b="\\1\\5"'), [["a", [["b", "15"]]]]);
     assertEquals(read("a; b; b"), [["a", undefined]]);
+    // RFC 9110, 5.6.1.2
+    assertEquals(read(", ,a,\t, b ; c,,"), [["a", []], ["b", [[
+      "c",
+      undefined,
+    ]]]]);
   });
 
   test("refuses what is malformed", () => {
@@ -91,10 +96,10 @@ describe("parseExtensions()", () => {
       const field of [
         "",
         ",",
-        "a,",
-        ",a",
-        "a,,b",
+        " , ,",
         "a;",
+        "a;,b",
+        "a; b,,;",
         "a;;b",
         "a; =1",
         "a; b=",

@@ -119,7 +119,7 @@ describe("upgrade()", () => {
     }, 400],
     ["a body", { "content-length": "5" }, 400],
     ["a chunked body", { "transfer-encoding": "chunked" }, 400],
-    ["protocols with an empty one", { "sec-websocket-protocol": "a,,b" }, 400],
+    ["empty protocols only", { "sec-websocket-protocol": ", ," }, 400],
     ["a protocol twice", { "sec-websocket-protocol": "a, a" }, 400],
     ["a protocol with a space", { "sec-websocket-protocol": "a b" }, 400],
   ];
@@ -181,6 +181,8 @@ describe("upgrade()", () => {
         .headers.get("sec-websocket-protocol");
     assertEquals(chosen("a, b, c", ["c", "b"]), "b");
     assertEquals(chosen("a", ["b"]), null);
+    // RFC 9110, 5.6.1.2
+    assertEquals(chosen(", a,, b,", ["b"]), "b");
     assertEquals(chosen("a", undefined), null);
     assertEquals(chosen(undefined, ["b"]), null);
   });

@@ -31,7 +31,7 @@ export interface Agreement {
 
 /**
  * Reads a `Sec-WebSocket-Extensions` (RFC 6455, 9.1); `undefined` when it is
- * malformed.
+ * malformed. A list may have empty elements (RFC 9110, 5.6.1.2).
  */
 export function parseExtensions(field: string): Extension[] | undefined {
   const extensions: Extension[] = [];
@@ -60,6 +60,13 @@ export function parseExtensions(field: string): Extension[] | undefined {
   };
   for (;;) {
     space();
+    if (name === "") {
+      while (field[at] === ",") {
+        at++;
+        space();
+      }
+      if (at === field.length && extensions.length > 0) return extensions;
+    }
     const word = token();
     if (word === "") return undefined;
     space();

@@ -62,11 +62,16 @@ export function asksUpgrade(request: Request): boolean {
 
 const nothing: string[] = [];
 
-/** The names in a `Sec-WebSocket-Protocol`; `undefined` when it is malformed. */
+/**
+ * The names in a `Sec-WebSocket-Protocol`; `undefined` when it is malformed.
+ * A list may have empty elements (RFC 9110, 5.6.1.2), but not only those.
+ */
 export function parseProtocols(field: string | null): string[] | undefined {
   if (field === null) return nothing;
-  const names = field.split(",").map((name) => name.trim());
-  return names.every(isToken) && new Set(names).size === names.length
+  const names = field.split(",").map((name) => name.trim())
+    .filter((name) => name !== "");
+  return names.length > 0 && names.every(isToken) &&
+      new Set(names).size === names.length
     ? names
     : undefined;
 }
