@@ -7,7 +7,13 @@ import {
   NONE,
   parseLength,
 } from "./_h1_framing.ts";
-import { isAuthority, listOf, TARGET, TOKEN } from "./_h1_tables.ts";
+import {
+  isAuthority,
+  isTunnelTarget,
+  listOf,
+  TARGET,
+  TOKEN,
+} from "./_h1_tables.ts";
 import type { Framing, RequestHead } from "./_h1_types.ts";
 
 export { H1Error } from "./_h1_error.ts";
@@ -196,6 +202,7 @@ export class RequestReader extends H1Reader<RequestHead> {
     let connection: string | undefined;
     let expect: string | undefined;
     let upgrade: string | undefined;
+    let cookieAt = -1;
     for (let i = 0; i < fields.length; i += 2) {
       switch (fields[i]) {
         case "host":
@@ -220,6 +227,15 @@ export class RequestReader extends H1Reader<RequestHead> {
           break;
         case "upgrade":
           upgrade = joined(upgrade, fields[i + 1]);
+          break;
+        case "cookie":
+          if (cookieAt === -1) cookieAt = i + 1;
+          else {
+            // Its own separator: a comma is part of a value (RFC 9113, 8.2.3).
+            fields[cookieAt] += `; ${fields[i + 1]}`;
+            fields.splice(i, 2);
+            i -= 2;
+          }
       }
     }
     if (host === undefined) {
@@ -332,13 +348,7 @@ function methodOf(buffer: Uint8Array, start: number, end: number): string {
  */
 function authorityOf(method: string, target: string): string | undefined {
   if (method === "CONNECT") {
-    const colon = target.lastIndexOf(":");
-    if (colon < target.length - 1 && colon > 0 && isAuthority(target)) {
-      // The colon of an IPv6 address without a port is not the one.
-      if (target.charCodeAt(0) !== 0x5b || target[colon - 1] === "]") {
-        return target;
-      }
-    }
+    if (isTunnelTarget(target)) return target;
   } else if (target === "*") {
     if (method === "OPTIONS") return undefined;
   } else {

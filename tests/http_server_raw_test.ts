@@ -11,6 +11,7 @@ import {
   withServer,
 } from "./_http_raw.ts";
 import { runtime, until } from "./_support.ts";
+import { getCookies } from "../http/cookies.ts";
 import type { ServerContext } from "../http/types.ts";
 
 /** Answers with what it was asked, after a turn or at once. */
@@ -647,4 +648,20 @@ test("serve() sends a stream in chunks, and ends it", async () => {
       assertEquals(unchunk(bodyOf(text)), `abc${"x".repeat(9000)}`);
     },
   );
+});
+
+test("serve() gives the cookies of several fields as one", async () => {
+  const cookies = (request: Request) =>
+    Response.json([request.headers.get("cookie"), getCookies(request)]);
+  await withServer(cookies, {}, async (server) => {
+    const text = await exchange(
+      server,
+      "GET / HTTP/1.1\r\nhost: x\r\nCookie: a=1\r\nx: y\r\ncookie: b=2; c=3\r\n" +
+        "COOKIE: d=4\r\nconnection: close\r\n\r\n",
+    );
+    assertEquals(JSON.parse(bodyOf(text)), [
+      "a=1; b=2; c=3; d=4",
+      { a: "1", b: "2", c: "3", d: "4" },
+    ]);
+  });
 });
