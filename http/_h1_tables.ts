@@ -157,6 +157,15 @@ export function isAuthority(text: string): boolean {
   return true;
 }
 
+/** Whether a CONNECT may ask for it: a host and its port (RFC 9112, 3.2.3). */
+export function isTunnelTarget(text: string): boolean {
+  const colon = text.lastIndexOf(":");
+  if (colon < 1 || colon === text.length - 1) return false;
+  // The colon of an IPv6 address without a port is not the one.
+  if (text.charCodeAt(0) === 0x5b && text[colon - 1] !== "]") return false;
+  return isAuthority(text);
+}
+
 function checkAuthority(text: string): boolean {
   if (text.length === 0 || text.length > 512) return false;
   let end = text.length;

@@ -15,6 +15,7 @@ import type { H2Connection } from "./_h2_server.ts";
 import type { H2Stream, StreamListener } from "./_h2_stream.ts";
 import { StreamTransport } from "./_h2_transport.ts";
 import { dateText } from "./_h1_writer.ts";
+import { isTunnelTarget } from "./_h1_tables.ts";
 import { isUnsayableMethod } from "./_request.ts";
 import type { Outgoing } from "./_response_parts.ts";
 import type { Takeover } from "./_takeover.ts";
@@ -96,6 +97,12 @@ export class H2ServerStream implements Carrier, StreamListener {
       );
     }
     if (request.method !== "CONNECT") stream.expected = request.length;
+    else if (
+      request.protocol === undefined && !isTunnelTarget(request.authority)
+    ) {
+      // RFC 9110, 9.3.6
+      return this.#refuse(400);
+    }
     if (path.length > limits.target) return this.#refuse(414);
     const origin = this.server.origins.of(request.authority);
     if (origin === undefined) return this.#refuse(400);

@@ -361,6 +361,12 @@ const CONNECT: Row[] = [
     "8.5: CONNECT with an empty :authority",
     ":method CONNECT|:authority ",
   ),
+  // RFC 9110, 9.3.6: it MUST be rejected, typically with a 400.
+  ...["localhost", "localhost:", "[::1]", "localhost:70000"].map((to): Row => [
+    `8.5: CONNECT to ${to}, which has no port to go to`,
+    [headers(1, `:method CONNECT|:authority ${to}`, END_HEADERS)],
+    any({ answer: 400 }, MALFORMED),
+  ]),
   malformed(
     "RFC 8441: :protocol without :path and :scheme",
     ":method CONNECT|:protocol websocket|:authority localhost",
