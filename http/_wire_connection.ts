@@ -326,8 +326,9 @@ export class WireConnection
   }
 
   #checkDiscarded(exchange: WireExchange): void {
-    if (exchange.finished && exchange.received > MAX_DISCARD) this.#leave();
-    else this.#awaitBody(exchange);
+    // Answered, it has as long for all of the rest as else for a piece of it.
+    if (!exchange.finished) this.#awaitBody(exchange);
+    else if (exchange.received > MAX_DISCARD) this.#leave();
   }
 
   /** The request is answered: on to what has come behind it. */

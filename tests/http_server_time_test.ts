@@ -223,3 +223,20 @@ test("a client that takes its time to read is not idle", async () => {
     client.destroy();
   });
 });
+
+test("timeouts.body is for all of what is left of a request that is answered", async () => {
+  await withServer(fine, { timeouts: { body: 300 } }, async (server) => {
+    for (
+      const framing of ["content-length: 9999", "transfer-encoding: chunked"]
+    ) {
+      const client = await rawClient(server);
+      client.send(`POST / HTTP/1.1\r\nhost: x\r\n${framing}\r\n\r\n`);
+      await client.until("fine");
+      const piece = framing.startsWith("c") ? "x" : "1\r\nx\r\n";
+      const timer = setInterval(() => client.send(piece), 20);
+      await client.untilEnd();
+      clearInterval(timer);
+      client.destroy();
+    }
+  });
+});
