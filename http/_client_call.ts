@@ -249,7 +249,8 @@ export class Call extends CallRecord implements ContentOwner {
       this.#leave(head, () => this.#goOn(plan));
       return;
     }
-    const bodiless = framing.kind === "none";
+    // A 205 has none, whatever comes with it (Fetch, 2.2.3).
+    const bodiless = framing.kind === "none" || status === 205;
     const content = bodiless ? undefined : new IncomingContent(this);
     this.#content = content;
     const codings = content === undefined || coding === undefined ||
@@ -292,7 +293,9 @@ export class Call extends CallRecord implements ContentOwner {
     } else {
       resolve(asResponse(response));
     }
-    this.#touch();
+    if (status === 205 && framing.kind !== "none") {
+      this.cancelContent(undefined);
+    } else this.#touch();
   }
 
   onData(chunk: Uint8Array): void {

@@ -397,8 +397,7 @@ export class H1Connection implements Carrier, PoolConnection {
 
   #onClose(error: NetError | undefined): void {
     if (this.#over) return;
-    const call = this.#call;
-    this.fail(error ?? closedError(call?.answered ?? false));
+    this.fail(error ?? closedError(this.#call?.answered ?? false));
   }
 }
 
@@ -407,11 +406,7 @@ function closedError(answered: boolean): NetError {
     answered
       ? "The server closed the connection in the middle of its answer"
       : "The server closed the connection without an answer",
-    {
-      code: "ECONNRESET",
-      phase: answered ? "body" : "response",
-      retryable: true,
-    },
+    { code: "ECONNRESET", retryable: true },
   );
 }
 

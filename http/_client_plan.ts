@@ -17,6 +17,7 @@ import type { Route } from "./_client_pool.ts";
 import { resolveTarget } from "./_client_url.ts";
 import type { Target } from "./_client_url.ts";
 import type { Fields, ResponseHead } from "./_h1_types.ts";
+import { showText } from "./_h1_error.ts";
 import { fieldLine } from "./_h1_writer.ts";
 import { RedirectError } from "./errors.ts";
 
@@ -214,7 +215,7 @@ const OF_BODY = new Set([
 /** The plan behind a redirect (Fetch, 4.4). */
 export function followRedirect(
   call: Call,
-  { status }: ResponseHead,
+  { status, fields: said }: ResponseHead,
   location: string,
 ): Plan {
   const { plan, settled } = call;
@@ -225,6 +226,12 @@ export function followRedirect(
     throw new RedirectError(
       `It redirects more than ${settled.maxRedirects} times`,
     );
+  }
+  // Whichever was taken, another reader might take the other (Fetch, 2.2.2).
+  for (let i = 0; i < said.length; i += 2) {
+    if (said[i] === "location" && said[i + 1] !== location) {
+      throw new RedirectError("It redirects to more than one place");
+    }
   }
   const target = targetAt(location, plan.target);
   let { method, body } = plan;
@@ -271,9 +278,10 @@ function targetAt(location: string, from: Target): Target {
     return resolveTarget(decodeUtf8(location), from.href);
   } catch (cause) {
     if (cause instanceof NetError) throw cause;
-    throw new RedirectError("It redirects to what cannot be fetched", {
-      cause,
-    });
+    throw new RedirectError(
+      `It redirects to what cannot be fetched: ${showText(location)}`,
+      { cause },
+    );
   }
 }
 

@@ -348,15 +348,14 @@ export function rebuilt(
   bytes: Uint8Array<ArrayBuffer>,
 ): ClientResponse {
   if (response.body === null) return response;
-  const whole = new Response(bytes, response);
   return LightResponse.is(response)
     ? asResponse(
       LightResponse.over(
         response as unknown as LightResponse,
-        new StreamContent(whole.body!),
+        new StreamContent(new Response(bytes).body!),
       ),
     )
-    : whole as ClientResponse;
+    : new Response(bytes, response) as ClientResponse;
 }
 
 /** It is one, by its prototype. */

@@ -111,7 +111,15 @@ export class ResponseReader extends H1Reader<ResponseHead> {
           const stop = end < limit ? end : limit;
           while (pos < stop && VALUE[buffer[pos]] === 1) pos++;
           if (pos === end) return pos;
-          if (buffer[pos] !== 0x0d) throw badLine(buffer[pos]);
+          if (buffer[pos] !== 0x0d) {
+            throw pos === limit && VALUE[buffer[pos]] === 1
+              ? new H1Error(
+                502,
+                `Cannot read the reason of a response: more than ${MAX_REASON} bytes`,
+                "ERR_SIZE_LIMIT",
+              )
+              : badLine(buffer[pos]);
+          }
           this.#reasonEnd = pos - base;
           pos++;
           this.state = LINE_LF;
@@ -120,7 +128,8 @@ export class ResponseReader extends H1Reader<ResponseHead> {
         default: // LINE_LF
           if (c !== 0x0a) throw badLine(c);
           pos++;
-          if (this.#status < 100 || this.#status > 599) {
+          // From 600 on they are as good as 5xx (RFC 9110, 15).
+          if (this.#status < 100) {
             throw new H1Error(
               502,
               `Cannot take a response: its status is ${this.#status}`,

@@ -228,9 +228,5 @@ export class H2ClientConnection
 function closedError(
   message = "The server closed the connection",
 ): NetError {
-  return new NetError(message, {
-    code: "ECONNRESET",
-    phase: "response",
-    retryable: true,
-  });
+  return new NetError(message, { code: "ECONNRESET", retryable: true });
 }

@@ -34,13 +34,15 @@ for (
       "HTTP/1.1 451 x",
       "HTTP/1.1 500 \t",
       "HTTP/1.1 599 ~",
+      "HTTP/1.1 600 x",
+      "HTTP/1.1 999 x",
       "HTTP/1.5 200 OK",
     ],
   ]
 ) add(`${line}\r\n${FIVE}`, "hello");
 for (
   const line of [
-    ...["HTTP/1.1 099 x", "HTTP/1.1 600 x", "HTTP/1.1 999 x", "HTTP/1.1 20 x"],
+    ...["HTTP/1.1 099 x", "HTTP/1.1 000 x", "HTTP/1.1 20 x"],
     ...[
       "HTTP/1.1 2000 x",
       "HTTP/1.1 2x0 x",

@@ -67,6 +67,9 @@ describe("a response from a raw server", () => {
       true,
     ],
     ["with a status nobody knows", answer("hi", "", "299 Odd"), "hi", true],
+    // Whatever it may mean, it is as good as a 5xx (RFC 9110, 15).
+    ["with a status of 600", answer("hi", "", "600 Odd"), "hi", true],
+    ["with a status of 999", answer("hi", "", "999 Denied"), "hi", true],
     ["with 204", "HTTP/1.1 204 No Content\r\n\r\n", "", true],
     [
       "with garbage behind it",
@@ -123,7 +126,8 @@ describe("a response from a raw server", () => {
     ["has endless fields", `${HEAD}A: ${"b".repeat(70_000)}`],
     ["has too many fields", `${HEAD}${"a: b\r\n".repeat(300)}\r\n`],
     ["informs for ever", "HTTP/1.1 102 Processing\r\n\r\n".repeat(100)],
-    ["has a status of 600", "HTTP/1.1 600 No\r\n\r\n"],
+    ["has a status of 99", "HTTP/1.1 099 No\r\n\r\n"],
+    ["has a reason without end", `HTTP/1.1 200 ${"a".repeat(2000)}`],
     [
       "has too many codings",
       answer("x", "Content-Encoding: gzip, gzip, gzip, gzip, gzip\r\n"),
@@ -352,6 +356,50 @@ describe("a connection that breaks", () => {
         await until(() => server.open === 1);
       },
     ));
+});
+
+describe("a response with 205", () => {
+  test("has no body, whatever came with it", () =>
+    withClient(
+      bytes(answer("hello", "", "205 Reset Content")),
+      async (client, { url }) => {
+        const response = await client.get(url);
+        assertEquals(response.body, null);
+        // What takes its parts to make another does not stumble over it.
+        assertEquals(new Response(response.body, response).status, 205);
+        await until(() => client.stats().idle === 1);
+      },
+    ));
+
+  test("has none that could go on for ever", () =>
+    withClient(
+      bytes(
+        "HTTP/1.1 205 Reset Content\r\nTransfer-Encoding: chunked\r\n\r\n" +
+          "5\r\nhello\r\n",
+      ),
+      async (client, { url }) => {
+        assertEquals(await client.get(url).text(), "");
+        await until(() => client.stats().open === 0);
+      },
+    ));
+});
+
+describe("a connection that ends", () => {
+  const cut: [where: string, text: string, phase: string][] = [
+    ["before an answer", "", "response"],
+    ["in the head of an answer", `${HEAD}A: b`, "response"],
+    ["in the body of an answer", `${HEAD}Content-Length: 9\r\n\r\nhe`, "body"],
+  ];
+  for (const [where, text, phase] of cut) {
+    test(`${where} is told with the phase "${phase}"`, () =>
+      withClient(bytes(text, "end"), async (client, { url }) => {
+        const error = await assertRejects(
+          () => client.get(url).text(),
+          FetchError,
+        );
+        assertEquals(error.phase, phase);
+      }));
+  }
 });
 
 describe("maxResponseSize", () => {

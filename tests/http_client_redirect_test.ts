@@ -330,4 +330,44 @@ describe("redirects", () => {
       }
     }, { headers: { "x-latin": "Gr\u00fc\u00dfe" } });
   });
+
+  test("to more than one place lead nowhere", () => {
+    const twice = (second: string) =>
+      scripted(({ socket, head }) => {
+        socket.write(
+          head.startsWith("GET /a ")
+            ? answer(
+              "",
+              `Location: /b\r\nLocation: ${second}\r\n`,
+              "302 Found",
+            )
+            : answer("there"),
+        );
+      });
+    return withClient(twice("/c"), async (client, { url }) => {
+      const error = await assertRejects(
+        () => client.get(`${url}a`),
+        FetchError,
+        "more than one place",
+      );
+      assertInstanceOf(error.cause, RedirectError);
+      // Whoever follows them himself is shown what came.
+      const shown = await client.get(`${url}a`, { redirect: "manual" });
+      assertEquals(shown.headers.get("location"), "/b, /c");
+      await withClient(twice("/b"), async (client, { url }) => {
+        assertEquals(await client.get(`${url}a`).text(), "there");
+      });
+    });
+  });
+
+  test("to what cannot be fetched are told with the place", () =>
+    withClient(server(), async (client, { url }) => {
+      for (const to of ["data:text/plain,x", "http://a:b@127.0.0.1/"]) {
+        await assertRejects(
+          () => client.get(`${url}302?to=${encodeURIComponent(to)}`),
+          FetchError,
+          `cannot be fetched: "${to}"`,
+        );
+      }
+    }));
 });
