@@ -5,6 +5,7 @@ import type { NetError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
 import { cutError, listenError } from "./_errors.ts";
 import * as node from "./_node.ts";
+import { NodeTransport } from "./_node_socket.ts";
 import { replacingStale } from "./_node_stale.ts";
 import type {
   ListenEvents,
@@ -331,7 +332,7 @@ interface HandleOwner {
 function takeOver(socket: Socket, path?: string): Transport {
   const { _handle: handle } = socket as unknown as HandleOwner;
   if (typeof handle?.reload !== "function") {
-    return new node.NodeTransport(socket, path);
+    return new NodeTransport(socket, path);
   }
   handle.reload({ socket: handlers });
   handle.pause();

@@ -2,7 +2,7 @@ import { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { setImmediate } from "node:timers";
 import type * as tls from "node:tls";
-import { NodeTransport } from "./_node.ts";
+import { NodeTransport } from "./_node_socket.ts";
 import type { TlsInfo, Transport } from "./_transport.ts";
 
 /** How long the alert of a failed handshake may take, in ms. */

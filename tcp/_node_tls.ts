@@ -524,7 +524,7 @@ export async function listenTls(
   const direct = !options.proxyProtocol && globals.Deno === undefined &&
     !(globals.Bun !== undefined && options.reusePort);
   const { listen } = direct ? runtime : plain;
-  const server = await listen(options, {
+  const server = await listen({ ...options, secure: direct }, {
     connection(below) {
       // What is behind a proxy was asked for when it came.
       if (!options.proxyProtocol && !admits(0)) {

@@ -10,6 +10,8 @@ export interface ListenOptions {
   path?: string;
   backlog?: number;
   reusePort?: boolean;
+  /** TLS comes on top at once: of what node:tls takes best. */
+  secure?: boolean;
   /** Connections begin with a PROXY header. Seen to above the runtimes. */
   proxyProtocol?: boolean;
 }

@@ -30,13 +30,23 @@ async function byMethods(): Promise<TcpRuntime> {
   }
 }
 
+/** Node's door with a `net.Socket` for each, as where it can do no other way. */
+const bySockets: TcpRuntime = {
+  listen: (options, events) =>
+    nodeDoor.listen({ ...options, secure: true }, events),
+  connect: (options) => nodeDoor.connect({ ...options, secure: true }),
+};
+
 type Door = readonly [string, () => Promise<TcpRuntime>];
 
 /** Every door that works on this runtime: its own, and node:net. */
 export const doors: readonly Door[] = [
   ...(runtime === "node" ? [] : [[runtime, loadRuntime] as Door]),
   ...(runtime === "deno" ? [["deno by methods", byMethods] as Door] : []),
-  ["node:net", () => Promise.resolve(nodeDoor)],
+  ...(runtime === "node"
+    ? [["node", () => Promise.resolve(nodeDoor)] as Door]
+    : []),
+  ["node:net", () => Promise.resolve(bySockets)],
 ];
 
 /** Writes down what a transport reports. */
@@ -245,6 +255,8 @@ export async function runProgram(
   options: {
     /** How many files it may have open. */
     files?: number;
+    /** Options of the runtime's own. */
+    flags?: string[];
     /** A command that runs it, e.g. `unshare`. */
     under?: string[];
     /** Runs once it has printed its first line. */
@@ -266,6 +278,7 @@ export async function runProgram(
     ...(options.under ?? []),
     on === runtime ? process.execPath : tool(binaries[on])!,
     ...(on === "deno" ? ["run", "-A", "--frozen", "--no-check"] : []),
+    ...(options.flags ?? []),
     file,
   ];
   const { files } = options;
