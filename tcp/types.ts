@@ -81,7 +81,10 @@ export interface Connection extends Duplex<Uint8Array, Bytes> {
   readonly bytesRead: number;
   /** Bytes accepted for sending so far. */
   readonly bytesWritten: number;
-  /** The runtime's own socket. */
+  /**
+   * The runtime's own socket. On Node a plain connection has a `net.Socket`
+   * only from when it is asked for, which costs it some speed and memory.
+   */
   readonly raw: unknown;
   /**
    * Exactly `n` bytes; `undefined` at a clean end, an error when the end
