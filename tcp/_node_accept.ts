@@ -1,3 +1,4 @@
+import { channel } from "node:diagnostics_channel";
 import { connect, createServer } from "node:net";
 import type { AddressInfo, Server, Socket } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
@@ -11,6 +12,9 @@ import type { Transport } from "./_transport.ts";
 const PATIENCE = 2000;
 /** What it sends: more than a kernel takes at once. */
 const TRIAL = 4 * 1024 * 1024;
+
+/** Where Node tells of every socket that it accepts. */
+const watched = channel("net.server.socket");
 
 let able: boolean | Promise<boolean> | undefined;
 
@@ -102,7 +106,7 @@ export function acceptHandles(
   listening!.onconnection = function (status, handle) {
     if (
       status || !isHandle(handle) || server.listenerCount("connection") > 1 ||
-      server.maxConnections != null
+      watched.hasSubscribers || server.maxConnections != null
     ) return usual.call(this, status, handle);
     if (counting._connections !== undefined) counting._connections++;
     handle.setNoDelay?.(true);

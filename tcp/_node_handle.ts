@@ -7,7 +7,7 @@ import { cutError } from "./_errors.ts";
 import { localOf, peerOf, shareText, tcpAddress } from "./_node_names.ts";
 import { bufferOf, giveShared, OwnReads, sharedBuffer } from "./_node_read.ts";
 import { NodeTransport } from "./_node_socket.ts";
-import { systemError } from "./_node_wrap.ts";
+import { statusOf, systemError } from "./_node_wrap.ts";
 import type { Handle, Request, StreamWrap } from "./_node_wrap.ts";
 import type { Transport, TransportEvents } from "./_transport.ts";
 
@@ -27,10 +27,10 @@ const owner = Symbol("sluice.transport");
 /** A handle that is in use here. */
 type Owned = Handle & { [owner]?: HandleTransport };
 
-/** libuv's "the end", and "the other side has been ended already". */
+/** What libuv calls the end of a stream, on every system. */
 const EOF = -4095;
-const ECONNRESET = -104;
-const ENOTCONN = -107;
+const ECONNRESET = statusOf("ECONNRESET");
+const ENOTCONN = statusOf("ENOTCONN");
 
 /** Set before the first transport. */
 let wrap: StreamWrap;
@@ -229,13 +229,10 @@ export class HandleTransport implements Transport {
       if (status < 0) return this.#fail(status, "write");
       if (request.writeStatus === 0) return true;
     } else {
-      if (result < 0) {
-        spare = new wrap.WriteWrap();
-        return this.#fail(result, "write");
-      }
-      if (state[wasAsync] === 0) return true;
+      if (result === 0 && state[wasAsync] === 0) return true;
       request = spare!;
-      spare = new wrap.WriteWrap();
+      if (spare !== null) spare = new wrap.WriteWrap();
+      if (result < 0) return this.#fail(result, "write");
     }
     request.oncomplete = HandleTransport.#onWritten;
     // The list may be its owner's.

@@ -12,6 +12,7 @@ import {
   tcpAddress,
 } from "./_node_names.ts";
 import type { Named } from "./_node_names.ts";
+import { statusOf } from "./_node_wrap.ts";
 import type { TlsInfo, Transport, TransportEvents } from "./_transport.ts";
 
 /** What is used of `net.Socket`: spelled out, for no runtime has all types. */
@@ -38,8 +39,7 @@ const none = new Uint8Array(0);
 /** What every `net.Socket` listens to its own end with; asked of a new one. */
 let nodesOnEnd: (() => void) | undefined;
 
-/** What libuv calls ENOTCONN. */
-const ENOTCONN = -107;
+const ENOTCONN = statusOf("ENOTCONN");
 
 function findOnEnd(): () => void {
   const [first = () => {}] = new net.Socket().listeners("end");

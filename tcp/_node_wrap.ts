@@ -1,5 +1,5 @@
 import process from "node:process";
-import { getSystemErrorName } from "node:util";
+import { getSystemErrorMap, getSystemErrorName } from "node:util";
 import type { Named } from "./_node_names.ts";
 
 // What Node's own sockets stand on, found by the old way to it,
@@ -109,6 +109,14 @@ export function isHandle(value: unknown): value is Handle {
   if (typeof value !== "object" || value === null) return false;
   const handle = value as Record<string, unknown>;
   return METHODS.every((method) => typeof handle[method] === "function");
+}
+
+/** The status of libuv for a code, which each system numbers its own way. */
+export function statusOf(code: string): number {
+  for (const [status, [name]] of getSystemErrorMap()) {
+    if (name === code) return status;
+  }
+  return NaN;
 }
 
 /** What Node makes of a status of libuv. */
