@@ -187,7 +187,11 @@ function ownedBytes(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
 }
 
 function bufferOf(bytes: Uint8Array): ArrayBuffer {
-  return ownedBytes(bytes).buffer;
+  const { buffer, byteOffset, byteLength } = bytes;
+  // To slice the buffer costs less than to slice the view of it.
+  return (byteLength === buffer.byteLength
+    ? buffer
+    : buffer.slice(byteOffset, byteOffset + byteLength)) as ArrayBuffer;
 }
 
 const EMPTY = new Uint8Array(0);

@@ -7,7 +7,7 @@ const detach = (ArrayBuffer.prototype as unknown as { transfer?: Detach })
   .transfer;
 
 /** Bytes that are worth the trouble: on Bun what is small costs nothing. */
-export const WORTH_FREEING: number = (bun === undefined ? 4 : 32) * 1024;
+export const WORTH_FREEING: number = (bun === undefined ? 4 : 8) * 1024;
 
 /**
  * Gives memory back that nobody looks at any more. The garbage collector
