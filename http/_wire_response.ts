@@ -1,5 +1,6 @@
 import { free } from "../streams/_free.ts";
 import { COPY_LIMIT } from "../tcp/_writer.ts";
+import { reuse } from "./_copies.ts";
 import {
   dateLine,
   encodeHead,
@@ -172,5 +173,7 @@ function writeWhole(
   if (body === null) return;
   connection.write(body as Uint8Array);
   // So far it is copied.
-  if (outgoing.owned && size <= COPY_LIMIT) free(body as Uint8Array);
+  if (outgoing.owned && size <= COPY_LIMIT && !reuse(body as Uint8Array)) {
+    free(body as Uint8Array);
+  }
 }

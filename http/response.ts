@@ -1,3 +1,4 @@
+import { copyOf } from "./_copies.ts";
 import { isFieldValue, isToken } from "./_field_syntax.ts";
 
 const Native = globalThis.Response;
@@ -32,8 +33,8 @@ function isNullBodyStatus(status: number): boolean {
 function plainBody(body: unknown): PlainBody | undefined {
   if (typeof body === "string") return body;
   if (body === null || body === undefined) return null;
-  if (body instanceof Uint8Array) return new Uint8Array(body);
-  if (body instanceof ArrayBuffer) return new Uint8Array(body.slice(0));
+  if (body instanceof Uint8Array) return copyOf(body);
+  if (body instanceof ArrayBuffer) return copyOf(new Uint8Array(body));
   return undefined;
 }
 
