@@ -251,10 +251,12 @@ export function useInside(
     const body = outgoing.body = bodyInside(response) ?? null;
     if (body === null) {
       outgoing.body = usableBody(response);
-    } else if (
-      body instanceof Uint8Array && !outgoing.typed && isText(body)
-    ) {
-      takeField(TEXT_TYPE, "content-type");
+    } else if (body instanceof Uint8Array) {
+      // What `bytes` gave is nobody else's.
+      outgoing.owned = true;
+      if (!outgoing.typed && isText(body)) {
+        takeField(TEXT_TYPE, "content-type");
+      }
     }
     return true;
   };
