@@ -184,6 +184,80 @@ test(`bytes that a handler sends stay its own`, async () => {
     assertEquals(response.headers.get("content-type"), "x/y");
   }
 });
+
+test("Response has the bytes that it was made of, whatever becomes of them, and whatever is sent meanwhile", async () => {
+  const sizes = [4000, 4096, 4097, 9000, 16 * 1024, 16 * 1024 + 1];
+  const kinds = [Response, OurResponse];
+  const kept: [Uint8Array, Response][] = [];
+  const made = (size: number, seed: number, number: number): Response => {
+    const bytes = pattern(size, seed);
+    const Kind = kinds[number % 2];
+    const response = new Kind(number % 4 < 2 ? bytes : bytes.buffer);
+    bytes.fill(0xee);
+    return response;
+  };
+  let count = 0;
+  const handler: Handler = (request) => {
+    const [, size, seed] = new URL(request.url).pathname.split("/").map(Number);
+    const number = count++;
+    // One that is not sent, one that is read, and one of two.
+    kept.push([pattern(size, seed + 1), made(size, seed + 1, number)]);
+    if (number % 5 === 3) {
+      const { body } = made(size, seed, number);
+      return new Response(body);
+    }
+    const response = made(size, seed, number);
+    return number % 5 === 4 ? response.clone() : response;
+  };
+  await withServer(handler, { engine }, async (server) => {
+    const { address } = server;
+    assert(address.transport === "tcp");
+    const url = `http://127.0.0.1:${address.port}`;
+    let seed = 0;
+    for (let round = 0; round < 10; round++) {
+      await Promise.all(sizes.map(async (size) => {
+        const own = seed++;
+        const method = own % 7 === 6 ? "HEAD" : "GET";
+        const answer = await within(fetch(`${url}/${size}/${own}`, { method }));
+        const bytes = new Uint8Array(await answer.arrayBuffer());
+        if (method === "HEAD") assertEquals(bytes.byteLength, 0);
+        else assert(same(bytes, pattern(size, own)));
+      }));
+    }
+  });
+  for (const [bytes, response] of kept) {
+    const copy = response.clone();
+    assert(same(new Uint8Array(await response.arrayBuffer()), bytes));
+    assert(same(new Uint8Array(await copy.arrayBuffer()), bytes));
+  }
+});
+
+test("Response of a body that was given back with others stays that body", async () => {
+  const kept: [Uint8Array, ArrayBuffer][] = [];
+  const handler: Handler = async (request) => {
+    const buffer = await request.arrayBuffer();
+    const Kind = kept.length % 2 === 0 ? Response : OurResponse;
+    kept.push([new Uint8Array(buffer).slice(), buffer]);
+    return new Kind(buffer);
+  };
+  await withServer(handler, { engine }, async (server) => {
+    const { address } = server;
+    assert(address.transport === "tcp");
+    const url = `http://127.0.0.1:${address.port}/`;
+    for (let round = 0; round < 6; round++) {
+      await Promise.all(SIZES.map(async (size, i) => {
+        const body = pattern(size, round * 10 + i);
+        const answer = await within(fetch(url, { method: "POST", body }));
+        assert(same(new Uint8Array(await answer.arrayBuffer()), body));
+      }));
+    }
+  });
+  for (const [bytes, buffer] of kept) {
+    assertEquals(buffer.byteLength, bytes.byteLength);
+    assert(same(new Uint8Array(buffer), bytes));
+  }
+});
+
 test("RequestBody gives no memory for what is only announced", async () => {
   const owner = { wanted() {}, room() {} };
   const body = new RequestBody(owner, 2 ** 50);
