@@ -215,22 +215,37 @@ export function checkName(name: string): void {
   goodNames.add(name);
 }
 
+/** The first character that no field value holds; -1: there is none. */
+function badOf(value: string): number {
+  for (let i = 0; i < value.length; i++) {
+    const c = value.charCodeAt(i);
+    if (c > 0xff || VALUE[c] === 0) return c;
+  }
+  return -1;
+}
+
 /**
  * Throws a TypeError unless every character is one of a field value (RFC
  * 9110, 5.5): no CR, no LF, no NUL, no other control, nothing past Latin-1.
  */
 export function checkValue(name: string, value: string): void {
-  for (let i = 0; i < value.length; i++) {
-    const c = value.charCodeAt(i);
-    if (c > 0xff || VALUE[c] === 0) {
-      // Not the value itself: it may be a secret.
-      throw new TypeError(
-        `Cannot send the field ${showText(name)}: bad value: it holds ${
-          showByte(c)
-        }`,
-      );
-    }
-  }
+  const bad = badOf(value);
+  if (bad === -1) return;
+  // Not the value itself: it may be a secret.
+  throw new TypeError(
+    `Cannot send the field ${showText(name)}: bad value: it holds ${
+      showByte(bad)
+    }`,
+  );
+}
+
+/** The same for the reason phrase of a response (RFC 9112, 4). */
+export function checkReason(reason: string): void {
+  const bad = badOf(reason);
+  if (bad === -1) return;
+  throw new TypeError(
+    `Cannot send a response: its status text holds ${showByte(bad)}`,
+  );
 }
 
 /** A checked field line with its CR LF. */
@@ -313,7 +328,7 @@ export function statusLine(status: number, reason = ""): string {
       REASONS[status] ?? ""
     }\r\n`;
   }
-  checkValue("status line", reason);
+  checkReason(reason);
   return `HTTP/1.1 ${status} ${reason}\r\n`;
 }
 

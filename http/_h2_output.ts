@@ -5,7 +5,7 @@ import type { H2ServerStream } from "./_h2_server_stream.ts";
 import type { Outgoing } from "./_response_parts.ts";
 import type { ResponseOutput } from "./_wire_carrier.ts";
 import type { WireExchange } from "./_wire_exchange.ts";
-import { isBodiless, isLength } from "./_wire_response.ts";
+import { isBodiless, isLength, isUnframed } from "./_wire_response.ts";
 
 const encoder = new TextEncoder();
 
@@ -14,9 +14,7 @@ export const h2Output: ResponseOutput = {
   form: "fields",
   inform(exchange, status, headers) {
     const fields = [":status", String(status)];
-    for (const [name, value] of headers) {
-      if (!OF_CONNECTION.has(name)) fields.push(name, value);
-    }
+    for (const [name, value] of headers) fields.push(name, value);
     streamOf(exchange).sendFields(fields, false);
   },
   whole(exchange, outgoing, body) {
@@ -37,7 +35,10 @@ export const h2Output: ResponseOutput = {
     }
     const bytes = typeof body === "string" ? encoder.encode(body) : body;
     const size = bytes === null ? 0 : bytes.byteLength;
-    const fields = headOf(outgoing, String(size));
+    const fields = headOf(
+      outgoing,
+      isUnframed(exchange, status) ? undefined : String(size),
+    );
     const stream = streamOf(exchange);
     stream.sendFields(fields, size === 0);
     if (size > 0) stream.sendLast(bytes!);
@@ -45,7 +46,9 @@ export const h2Output: ResponseOutput = {
   head(exchange, outgoing, length, trailers) {
     const fields = headOf(
       outgoing,
-      length === undefined ? undefined : String(length),
+      length === undefined || isUnframed(exchange, outgoing.status)
+        ? undefined
+        : String(length),
     );
     if (
       trailers !== undefined && trailers.names.length > 0 &&

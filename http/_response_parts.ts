@@ -1,4 +1,4 @@
-import { checkName, checkValue } from "./_h1_writer.ts";
+import { checkName, checkReason, checkValue } from "./_h1_writer.ts";
 import { takePlain } from "./response.ts";
 import type { Fields } from "./_h1_types.ts";
 import { TEXT_TYPE } from "./_text_type.ts";
@@ -60,6 +60,8 @@ function begin(status: number, reason: string): void {
   if (!(status >= 101 && status <= 599)) {
     throw new TypeError(`Cannot send a response: its status is ${status}`);
   }
+  // Bun's Response takes any; found while it is written it is found too late.
+  if (reason !== "") checkReason(reason);
   outgoing.status = status;
   outgoing.reason = reason;
   outgoing.body = null;
@@ -93,6 +95,19 @@ const ROLES: ReadonlyMap<string, Role> = new Map<string, Role>([
   ["content-type", "type"],
   ["upgrade", "upgrade"],
 ]);
+
+/**
+ * The fields of an informational response, found valid: none that is for a
+ * connection or a body (RFC 9110, 8.6; RFC 9112, 6.1).
+ */
+export function informingFields(given: HeadersInit | undefined): Headers {
+  const headers = new Headers(given);
+  for (const [name, role] of ROLES) {
+    if (role !== "date" && role !== "type") headers.delete(name);
+  }
+  headers.forEach((value, name) => checkValue(name, value));
+  return headers;
+}
 
 /** A field as it was sent before: most often it is the same again. */
 interface KnownField {

@@ -128,6 +128,15 @@ function send(exchange: WireExchange, response: Response): void {
       `Cannot send a response: ${outgoing.status} is only for an upgrade`,
     );
   }
+  const { head } = exchange;
+  if (
+    head.version === "h2" && head.upgrade !== undefined && outgoing.status < 300
+  ) {
+    // Where HTTP/1.1 says 101 it means that it is done (RFC 8441, 5).
+    throw new TypeError(
+      `Cannot answer an extended CONNECT with ${outgoing.status}: what it asks for was not done`,
+    );
+  }
   const { body } = outgoing;
   const trailers = trailersOf(response);
   if (trailers !== undefined) {

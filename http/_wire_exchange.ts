@@ -4,6 +4,7 @@ import type { Connection, TlsInfo } from "../tcp/types.ts";
 import { TcpConnection } from "../tcp/_connection.ts";
 import type { Fields, RequestHead } from "./_h1_types.ts";
 import { headersOf, makeRequest } from "./_request.ts";
+import { informingFields } from "./_response_parts.ts";
 import type { RequestSource } from "./_request.ts";
 import { canonicalTarget } from "./_request_url.ts";
 import { RequestBody } from "./_request_body.ts";
@@ -324,7 +325,11 @@ class WireContext implements ServerContext {
     }
     // RFC 9110, 15.2: never to an HTTP/1.0 client.
     if (exchange.head.minor === 0) return;
-    exchange.connection.output.inform(exchange, status, new Headers(headers));
+    exchange.connection.output.inform(
+      exchange,
+      status,
+      informingFields(headers),
+    );
   }
 
   tunnel(

@@ -35,7 +35,9 @@ export const h1Output: ResponseOutput = {
   whole: writeWhole,
   head(exchange, outgoing, length, trailers) {
     let framing = "";
-    if (trailers !== undefined) {
+    if (isUnframed(exchange, outgoing.status)) {
+      outgoing.close = true;
+    } else if (trailers !== undefined) {
       exchange.chunked = true;
       framing = `${trailerLine(trailers, outgoing)}${CHUNKED}`;
     } else if (length !== undefined) {
@@ -128,6 +130,11 @@ export function isBodiless(exchange: WireExchange, status: number): boolean {
     exchange.method === "HEAD";
 }
 
+/** Whether nothing may say how long it is (RFC 9110, 9.3.6). */
+export function isUnframed(exchange: WireExchange, status: number): boolean {
+  return exchange.method === "CONNECT" && status < 300;
+}
+
 /** A response whose body is known, in as few pieces as it takes. */
 function writeWhole(
   exchange: WireExchange,
@@ -155,7 +162,8 @@ function writeWhole(
   if (typeof body === "string" && body.length > SHORT_BODY) {
     body = encoder.encode(body);
   }
-  if (body === null || body.length <= SHORT_BODY) {
+  const unframed = isUnframed(exchange, status);
+  if (!unframed && (body === null || body.length <= SHORT_BODY)) {
     const end = connectionLine(exchange, outgoing) + "\r\n";
     const start = headStart(
       statusLine(status, outgoing.reason),
@@ -166,10 +174,11 @@ function writeWhole(
       connection.give(encodeMessage(start, end, body));
       return;
     }
-    if (typeof body === "string") body = encoder.encode(body);
   }
+  if (typeof body === "string") body = encoder.encode(body);
   const size = body === null ? 0 : (body as Uint8Array).byteLength;
-  connection.give(encodeHead(headText(exchange, outgoing, lengthLine(size))));
+  const framing = unframed ? "" : lengthLine(size);
+  connection.give(encodeHead(headText(exchange, outgoing, framing)));
   if (body === null) return;
   connection.write(body as Uint8Array);
   // So far it is copied.

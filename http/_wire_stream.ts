@@ -6,7 +6,7 @@ import type { BodyReader } from "./_request_body.ts";
 import { addField } from "./_response_parts.ts";
 import type { Outgoing } from "./_response_parts.ts";
 import { handlerFailed } from "./_wire_answer.ts";
-import { isBodiless, isLength } from "./_wire_response.ts";
+import { isBodiless, isLength, isUnframed } from "./_wire_response.ts";
 import { hidesType, isText, TEXT_TYPE } from "./_text_type.ts";
 import type { OutgoingTrailers } from "./_trailers.ts";
 import type { WireExchange } from "./_wire_exchange.ts";
@@ -66,7 +66,9 @@ export class ResponseStream {
   ) {
     this.#exchange = exchange;
     this.#outgoing = { ...outgoing };
-    if (exchange.head.minor === 1) this.#trailers = trailers;
+    if (
+      exchange.head.minor === 1 && !isUnframed(exchange, outgoing.status)
+    ) this.#trailers = trailers;
     // The request's own body, as it came, needs no stream in between.
     const spliced = exchange.body?.splice(stream);
     this.#ours = spliced !== undefined;

@@ -223,6 +223,25 @@ test("CONNECT that is refused is answered like any other request", () =>
     await peer.pinged();
   }));
 
+test("a plain response does not say that an extended CONNECT was granted", () =>
+  withH2(() => new LightResponse("fine"), async (peer) => {
+    peer.send(headers(
+      1,
+      ":method CONNECT|:protocol echo|:scheme http|:path /a|:authority b",
+      END_HEADERS,
+    ));
+    assertEquals((await peer.response(1)).status, 500);
+    // Nor has one to CONNECT a length (RFC 9110, 9.3.6).
+    peer.send(headers(3, ":method CONNECT|:authority b:443", END_HEADERS));
+    const { fields } = await peer.until(
+      (f) => f.stream === 3 && f.fields !== undefined,
+      "2xx",
+    );
+    assertEquals(fields!.slice(0, 2), [":status", "200"]);
+    assertEquals(fields!.includes("content-length"), false);
+    await peer.pinged();
+  }));
+
 test("a tunnel whose client resets it ends with an error", async () => {
   let ended: Promise<string> | undefined;
   await withH2((_, context) =>

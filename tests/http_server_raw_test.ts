@@ -12,6 +12,7 @@ import {
 } from "./_http_raw.ts";
 import { runtime, until } from "./_support.ts";
 import { getCookies } from "../http/cookies.ts";
+import { withTrailers } from "../http/with_trailers.ts";
 import type { ServerContext } from "../http/types.ts";
 
 /** Answers with what it was asked, after a turn or at once. */
@@ -664,4 +665,92 @@ test("serve() gives the cookies of several fields as one", async () => {
       { a: "1", b: "2", c: "3", d: "4" },
     ]);
   });
+});
+
+test("serve() answers 500 for a status text that is none, and reports it", async () => {
+  // Bun's Response takes it; others refuse, then the handler throws.
+  for (const body of ["text", null, "stream"]) {
+    const errors: unknown[] = [];
+    const handler = () =>
+      new Response(
+        body === "stream"
+          ? new ReadableStream({ start: (controller) => controller.close() })
+          : body,
+        { statusText: "a\r\nset-cookie: b=c" },
+      );
+    const onError = (error: unknown) => {
+      errors.push(error);
+      return new Response("refused", { status: 500 });
+    };
+    await withServer(handler, { onError }, async (server) => {
+      const text = await exchange(server, get());
+      assertEquals(statusOf(text), 500);
+      assertEquals(bodyOf(text), "refused");
+      assert(!text.includes("b=c"));
+      assertEquals(errors.length, 1);
+    });
+  }
+});
+
+test("inform() sends nothing that is for a body or the connection", async () => {
+  await withServer(
+    (_request: Request, context: ServerContext) => {
+      context.inform(103, {
+        "content-length": "5",
+        "transfer-encoding": "chunked",
+        "connection": "close",
+        "keep-alive": "timeout=1",
+        "upgrade": "a",
+        "link": "</a>",
+      });
+      return new Response("fine");
+    },
+    {},
+    async (server) => {
+      const text = await exchange(server, get());
+      assertEquals(
+        text.slice(0, text.indexOf("\r\n\r\n")),
+        "HTTP/1.1 103 Early Hints\r\nlink: </a>",
+      );
+      assert(text.endsWith("fine"));
+    },
+  );
+});
+
+test("serve() frames no response of 2xx to CONNECT", async () => {
+  // RFC 9110, 9.3.6: no Content-Length, no Transfer-Encoding.
+  const parts: (() => Response)[] = [
+    () => new Response("fine"),
+    () => new Response("fine".repeat(2000)),
+    () => new Response(new TextEncoder().encode("fine")),
+    () => new Response(new Blob(["fine"]).stream()),
+    () => withTrailers(new Response("fine"), { "x-a": "b" }),
+    () => new Response(null),
+  ];
+  for (const make of parts) {
+    await withServer(make, {}, async (server) => {
+      const text = await exchange(
+        server,
+        "CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n",
+      );
+      assertEquals(statusOf(text), 200);
+      assertEquals(bodyOf(text), await make().text());
+      const head = text.slice(0, text.indexOf("\r\n\r\n")).toLowerCase();
+      assert(!head.includes("content-length"), head);
+      assert(!head.includes("transfer-encoding"), head);
+      assertStringIncludes(head, "connection: close");
+    });
+  }
+  await withServer(
+    () => new Response("no", { status: 405 }),
+    {},
+    async (server) => {
+      const text = await exchange(
+        server,
+        "CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n",
+      );
+      assertEquals(statusOf(text), 405);
+      assertStringIncludes(text, "content-length: 2");
+    },
+  );
 });
