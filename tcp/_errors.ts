@@ -115,6 +115,7 @@ export function listenError(error: unknown, address: Address): NetError {
 export function cutError(error: unknown, address: Address): NetError {
   if (error instanceof NetError) return error;
   const code = codeOf(error);
+  if (isTlsFailure(error)) return tlsCutError(error, address);
   return new ClosedError(
     `Connection to ${show(address)} was cut: ${describe(error, code)}`,
     { code, address, cause: error, retryable: true },
@@ -165,19 +166,46 @@ const TLS_FAILURES: readonly (readonly [RegExp, string, string])[] = [
   ],
 ];
 
+interface Failure {
+  code?: string;
+  message?: string;
+}
+
+/** Its row of the table, or none. */
+function failureOf(
+  { code = "", message = "" }: Failure,
+): readonly [RegExp?, string?, string?] {
+  return TLS_FAILURES.find(([pattern]) =>
+    pattern.test(code) || pattern.test(message)
+  ) ?? [];
+}
+
+/** Whether an alert came, or what is none of TLS. */
+function isTlsFailure(error: unknown): boolean {
+  const { code = "", message = "" } = error as Failure;
+  return code.startsWith("ERR_SSL_") || message.includes(" alert");
+}
+
+/** What ended TLS once it was agreed on. */
+function tlsCutError(error: unknown, address: Address): NetError {
+  const [, code = "ERR_TLS", meaning = (error as Failure).message] = failureOf(
+    error as Failure,
+  );
+  return new TlsError(`TLS with ${show(address)} was cut: ${meaning}`, {
+    code,
+    address,
+    cause: error,
+    retryable: false,
+  });
+}
+
 /** Why there was no TLS, as one of our errors. */
 export function tlsError(error: unknown, address: Address): NetError {
   if (error instanceof NetError && !(error instanceof ClosedError)) {
     return error;
   }
-  const { code = "", message = "" } = error as {
-    code?: string;
-    message?: string;
-  };
-  const [, ours, meaning] =
-    TLS_FAILURES.find(([pattern]) =>
-      pattern.test(code) || pattern.test(message)
-    ) ?? [];
+  const { code = "", message = "" } = error as Failure;
+  const [, ours, meaning] = failureOf(error as Failure);
   const cut = code === "ECONNRESET" || code === "EPIPE";
   return new TlsError(
     `Cannot agree on TLS with ${show(address)}: ${

@@ -1,5 +1,6 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
+import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { setImmediate } from "node:timers";
 import * as tls from "node:tls";
@@ -29,7 +30,7 @@ import { chooser } from "./_sni.ts";
 import type { Chooser } from "./_sni.ts";
 import { checkServerTls } from "./_tls_options.ts";
 import { turnAway } from "./_transport.ts";
-import type { Transport } from "./_transport.ts";
+import type { Transport, TransportEvents } from "./_transport.ts";
 import type { TlsClientOptions, TlsServerOptions } from "./types.ts";
 
 /** How long a client may take for its handshake, in ms. */
@@ -46,6 +47,39 @@ export interface SecurePlan {
   signal?: AbortSignal;
   /** Goes on when the server does not know ALPN at all. */
   alpnOptional?: boolean;
+}
+
+/** After the handshake, which the peer's end may have come with. */
+class SecureTransport extends TlsTransport {
+  readonly #socket: tls.TLSSocket;
+  #events: TransportEvents | undefined;
+
+  constructor(
+    socket: tls.TLSSocket,
+    below: Transport,
+    stream: Socket | TransportStream,
+    name: string | undefined,
+  ) {
+    super(
+      socket,
+      below,
+      stream instanceof TransportStream ? stream : undefined,
+      infoOf(socket, name),
+    );
+    this.#socket = socket;
+    // An alert is followed by an end, which is not a clean one.
+    socket.on("error", () => this.destroy());
+  }
+
+  override attach(events: TransportEvents): void {
+    const missed = !this.attached && this.#socket.readableEnded;
+    this.#events = events;
+    super.attach(events);
+    if (!missed) return;
+    queueMicrotask(() => {
+      if (!this.#socket.destroyed) this.#events!.end();
+    });
+  }
 }
 
 /** The client's side of TLS over a transport that nobody has attached to. */
@@ -99,11 +133,11 @@ export function secureClient(
       socket.removeListener("error", refuse);
       socket.removeListener("close", gone);
       resolve(
-        new TlsTransport(
+        new SecureTransport(
           socket,
           below,
-          stream instanceof TransportStream ? stream : undefined,
-          infoOf(socket, isIP(name) === 0 ? name : undefined),
+          stream,
+          isIP(name) === 0 ? name : undefined,
         ),
       );
     };
@@ -466,11 +500,11 @@ export class TlsAcceptor {
         identity.give(slot);
         socket.allowHalfOpen = stream.allowHalfOpen = true;
         const name = (socket as { servername?: string | false }).servername;
-        const transport = new TlsTransport(
+        const transport = new SecureTransport(
           socket,
           below,
-          stream instanceof TransportStream ? stream : undefined,
-          infoOf(socket, name || undefined),
+          stream,
+          name || undefined,
         );
         // Ended in this turn Node up to 24 leaves close_notify out.
         setImmediate(() => resolve(transport));

@@ -3,7 +3,12 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import * as net from "node:net";
 import { fileURLToPath } from "node:url";
-import { assert, assertEquals, assertInstanceOf } from "./assert.ts";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+} from "./assert.ts";
 import { needs, runtime, tool, until, within } from "./_support.ts";
 import { ca, pair, text, tlsRig } from "./_tls_support.ts";
 import { connect, NetError, TlsError } from "../tcp/mod.ts";
@@ -303,14 +308,17 @@ describe(
           try {
             // In TLS 1.3 the refusal comes when we are done already.
             const connection = await within(connect({ port, tls: { ca } }));
-            await connection.send("olleh\n");
-            assertEquals(await within(connection.read(6)), undefined);
-            connection.destroy();
-            error = (await connection.closed).error;
+            const got = connection.receive();
+            error = (await within(connection.closed)).error;
+            await assertRejects(() => Promise.resolve(got), TlsError);
           } catch (refused) {
             error = refused;
           }
-          assertInstanceOf(error, NetError);
+          assertInstanceOf(error, TlsError);
+          if (flag === "-tls1_3") {
+            assertEquals(error.code, "ERR_TLS_CLIENT_CERTIFICATE");
+            assert(error.message.includes("has shown no certificate"));
+          }
         });
       });
 

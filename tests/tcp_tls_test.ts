@@ -1,4 +1,5 @@
 import { describe, test } from "node:test";
+import { Buffer } from "node:buffer";
 import { spawn } from "node:child_process";
 import * as net from "node:net";
 import process from "node:process";
@@ -18,6 +19,16 @@ import type { TlsClientOptions, TlsServerOptions } from "../tcp/mod.ts";
 import { dial } from "../tcp/_dial.ts";
 import { loadRuntime } from "../tcp/_load.ts";
 import { TlsAcceptor } from "../tcp/_node_tls.ts";
+
+/** How many encrypted records there are (RFC 8446, 5.1). */
+function encrypted(bytes: Uint8Array): number {
+  let count = 0;
+  for (let at = 0; at + 5 <= bytes.length;) {
+    if (bytes[at] === 23) count++;
+    at += 5 + (bytes[at + 3] << 8 | bytes[at + 4]);
+  }
+  return count;
+}
 
 describe("TLS", () => {
   test("both ends say what was agreed on", async () => {
@@ -209,6 +220,46 @@ describe("TLS", () => {
       connection.destroy();
     } finally {
       await kit.close();
+    }
+  });
+
+  test("an end that comes with the last bytes of the handshake is told", async () => {
+    const kit = await tlsRig();
+    // Holds back what a client sends behind its first flight: the end of its
+    // handshake, until the alert that it closes with has come, too.
+    const between = net.createServer((client) => {
+      let held: Uint8Array = new Uint8Array();
+      let first = true;
+      const server = net.connect(kit.port, "127.0.0.1");
+      client.on("error", () => server.destroy());
+      server.on("error", () => client.destroy());
+      client.on("data", (chunk) => {
+        if (first) {
+          first = false;
+          server.write(chunk);
+          return;
+        }
+        held = Buffer.concat([held, chunk]);
+        if (encrypted(held) === 2) server.write(held);
+      });
+      server.pipe(client);
+    });
+    await new Promise<void>((done) => between.listen(0, "127.0.0.1", done));
+    const { port } = between.address() as net.AddressInfo;
+    try {
+      for (let i = 1; i <= 3; i++) {
+        const connection = await within(
+          connect({ hostname: "localhost", port, tls: { ca } }),
+        );
+        void connection.close();
+        await until(() => kit.ends.length === i, "the server's end");
+        assertEquals(await within(kit.ends[i - 1].closed), { clean: true });
+        assertEquals(await within(connection.closed), { clean: true });
+      }
+      assertEquals(kit.told, []);
+    } finally {
+      await kit.close();
+      await new Promise((done) => between.close(done));
     }
   });
 
