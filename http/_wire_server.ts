@@ -9,6 +9,7 @@ import type { ServerStats, TlsServerOptions } from "../tcp/types.ts";
 import { tapped } from "../tcp/_wiretap.ts";
 import type { H1Limits } from "./_h1_types.ts";
 import { useInside } from "./_response_parts.ts";
+import { useUtf8 } from "./_text_type.ts";
 import { Origins } from "./_request_url.ts";
 import { fetchDirect } from "./_serve_direct.ts";
 import type { Home, Member } from "./_exchange.ts";
@@ -325,6 +326,7 @@ export async function serveWire(config: ServeConfig): Promise<HttpServer> {
   if ((globalThis as { Bun?: unknown }).Bun !== undefined) {
     const { bodyInside, isUtf8 } = await import("./_bun_body.ts");
     useInside(bodyInside(), isUtf8);
+    useUtf8(isUtf8);
   }
   const server = new WireServer(config);
   await server.listen();

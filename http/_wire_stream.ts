@@ -186,7 +186,7 @@ export class ResponseStream {
   #addType(chunks: readonly Uint8Array[], whole: boolean): void {
     const outgoing = this.#outgoing;
     if (!hidesType || this.#ours || outgoing.typed) return;
-    if (!isText(concat(chunks), whole)) return;
+    if (!isText(chunks, whole)) return;
     const { form } = this.#exchange.connection.output;
     addField(outgoing, { name: "content-type", value: TEXT_TYPE }, form);
   }
