@@ -220,20 +220,37 @@ function collectLight<T>(
   return collect(request, convert);
 }
 
-async function collect<T>(
+function collect<T>(
   request: { readonly headers: Headers; [exchangeKey]: RequestSource },
   convert: Convert<T>,
 ): Promise<T> {
-  const { body } = request[exchangeKey];
-  if (body === undefined) return convert(EMPTY, request.headers);
-  if (body.used) {
-    throw new TypeError("Cannot read the body: it was read before");
+  try {
+    const { body } = request[exchangeKey];
+    if (body === undefined) {
+      return Promise.resolve(convert(EMPTY, request.headers));
+    }
+    if (body.used) {
+      throw new TypeError("Cannot read the body: it was read before");
+    }
+    const collected = body.collect();
+    return collected instanceof Promise
+      ? collected.then((bytes) => converted(request, bytes, convert))
+      : Promise.resolve(converted(request, collected, convert));
+  } catch (error) {
+    return Promise.reject(error);
   }
-  const collected = body.collect();
-  const bytes = collected instanceof Promise ? await collected : collected;
+}
+
+function converted<T>(
+  request: { readonly headers: Headers; [exchangeKey]: RequestSource },
+  bytes: Uint8Array,
+  convert: Convert<T>,
+): T | Promise<T> {
   if (!copying.has(convert)) return convert(bytes, request.headers);
   const result = (convert as (bytes: Uint8Array) => T)(bytes);
-  if (result !== bytes && result !== bytes.buffer) body.release();
+  if (result !== bytes && result !== bytes.buffer) {
+    request[exchangeKey].body!.release();
+  }
   return result;
 }
 

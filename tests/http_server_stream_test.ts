@@ -368,6 +368,49 @@ test("a body that is known is sent with its length, whatever it is made of", asy
   );
 });
 
+test("a stream that begins with text is of a type that says so only where the runtime hides the type", async () => {
+  const encoder = new TextEncoder();
+  const text = encoder.encode("a é € 😀 ".repeat(50));
+  const hides = runtime === "bun";
+  const cases: [string, Uint8Array[], boolean][] = [
+    ["whole", [text], true],
+    ["by each byte", [...text].map((byte) => new Uint8Array([byte])), true],
+    ["cut in a character", [text.subarray(0, 3), text.subarray(3)], true],
+    ["cut at its end", [text.subarray(0, 3)], false],
+    ["no text behind", [text, new Uint8Array([255])], false],
+    ["no text before", [new Uint8Array([0x80]), text], false],
+    ["half of a pair", [new Uint8Array([0xed, 0xa0, 0x80]), text], false],
+  ];
+  await withServer(
+    (request) => {
+      const [, chunks] = cases[Number(new URL(request.url).search.slice(1))];
+      let at = 0;
+      return new Response(
+        new ReadableStream({
+          pull(controller) {
+            if (at === chunks.length) controller.close();
+            else controller.enqueue(chunks[at++].slice());
+          },
+        }),
+      );
+    },
+    {},
+    async (server) => {
+      for (const [at, [name, chunks, isText]] of cases.entries()) {
+        const response = await within(fetch(`${server.url}?${at}`));
+        const size = chunks.reduce((n, chunk) => n + chunk.byteLength, 0);
+        assertEquals((await response.arrayBuffer()).byteLength, size, name);
+        // More chunks than the head waits for: what it saw of them is text.
+        assertEquals(
+          response.headers.get("content-type"),
+          hides && isText ? "text/plain;charset=UTF-8" : null,
+          name,
+        );
+      }
+    },
+  );
+});
+
 test("a stream is held to the length that the handler declared", async () => {
   const told: string[] = [];
   const sizes: Record<string, number[]> = {
