@@ -6,6 +6,8 @@ import {
   encodeText,
   PING,
   TEXT,
+  textRoom,
+  writeText,
 } from "../ws/_frame_writer.ts";
 import { applyMask } from "../ws/_mask.ts";
 import { closePayload } from "../ws/_codes.ts";
@@ -287,18 +289,60 @@ describe("encodeFrame()", () => {
   });
 });
 
+/** Texts of every size and width that matters, lone surrogates among them. */
+function texts(): string[] {
+  const samples = ["", "a", "é", "漢", "😀", "\ud800", "a\udc00b"];
+  const counts = [
+    1,
+    15,
+    16,
+    17,
+    24,
+    41,
+    42,
+    47,
+    48,
+    49,
+    62,
+    63,
+    125,
+    126,
+    4096,
+  ];
+  for (const unit of ["a", "é", "漢", "😀", "\udc00"]) {
+    for (const count of [...counts, 4097]) {
+      samples.push(unit.repeat(count), "a".repeat(40) + unit.repeat(count));
+    }
+  }
+  samples.push("漢".repeat(21845), "漢".repeat(21846));
+  // Neither the first character nor many others tell.
+  samples.push(`${"a".repeat(22_000)}é`, "a".repeat(65_536));
+  return samples;
+}
+
+describe("writeText()", () => {
+  test("writes what TextEncoder does where there is room, nothing past it", () => {
+    for (const text of texts()) {
+      const bytes = new TextEncoder().encode(text);
+      const frame = new Uint8Array(encodeFrame(TEXT, bytes, false));
+      const size = frame.byteLength;
+      for (const room of [size - 1, size, size + 1, textRoom(text)]) {
+        const target = new Uint8Array(7 + room + 3).fill(0xee);
+        const end = writeText(target.subarray(0, 7 + room), 7, text, false);
+        assertEquals(target.subarray(7 + room), new Uint8Array(3).fill(0xee));
+        assertEquals(target.subarray(0, 7), new Uint8Array(7).fill(0xee));
+        if (room === textRoom(text)) assertEquals(end, 7 + size);
+        if (room < size) assertEquals(end, -1);
+        if (end < 0) continue;
+        assertEquals(target.subarray(7, end), frame);
+      }
+    }
+  });
+});
+
 describe("encodeText()", () => {
   test("writes what TextEncoder does, at every size", () => {
-    const samples = ["", "a", "é", "漢", "😀", "\ud800", "a\udc00b"];
-    for (const unit of ["a", "é", "漢", "😀"]) {
-      for (
-        const count of [1, 24, 41, 42, 47, 48, 49, 62, 63, 125, 126, 4096, 4097]
-      ) samples.push(unit.repeat(count), "a".repeat(40) + unit.repeat(count));
-    }
-    samples.push("漢".repeat(21845), "漢".repeat(21846));
-    // Neither the first character nor many others tell.
-    samples.push(`${"a".repeat(22_000)}é`, "a".repeat(65_536));
-    for (const text of samples) {
+    for (const text of texts()) {
       const plain = encodeFrame(TEXT, new TextEncoder().encode(text), false);
       assertEquals(encodeText(text, false), plain);
       const masked = encodeText(text, true);

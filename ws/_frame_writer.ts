@@ -12,8 +12,21 @@ export const PONG = 0x8a;
 
 /** Longest head there is: 2 bytes, 8 of length, 4 of masking key. */
 export const MAX_HEAD = 14;
+
+type Write = (this: Uint8Array, text: string, start: number) => number;
+
+const { Buffer, Deno } = globalThis as {
+  Buffer?: { prototype: { utf8Write?: Write } };
+  Deno?: unknown;
+};
+
+/**
+ * Node's and Bun's own encoder, which needs no view of the target: it takes
+ * half the time of `encodeInto`. Deno's is written in JavaScript.
+ */
+const utf8Write = Deno === undefined ? Buffer?.prototype.utf8Write : undefined;
 /** Strings up to this many UTF-16 units are encoded by hand, while ASCII. */
-const BY_HAND = 48;
+const BY_HAND = utf8Write === undefined ? 48 : 15;
 
 const encoder = new TextEncoder();
 const key = new Uint8Array(4);
@@ -66,9 +79,8 @@ export function writeText(
   if (start + units > target.byteLength) return -1;
   let length = units;
   if (units > BY_HAND || !writeAscii(target, start, text)) {
-    const { read, written } = encoder.encodeInto(text, target.subarray(start));
-    if (read < units) return -1;
-    length = written;
+    length = encodeUtf8(target, start, text);
+    if (length < 0) return -1;
     const real = at + headSize(length, masked);
     if (real !== start) {
       if (real + length > target.byteLength) return -1;
@@ -100,6 +112,17 @@ export function encodeText(text: string, masked: boolean): Uint8Array {
     if (writeText(frame, 0, text, masked) >= 0) return frame;
   }
   return encodeFrame(TEXT, encoder.encode(text), masked);
+}
+
+/** Gives how many bytes it took; -1 when it does not fit. */
+function encodeUtf8(target: Uint8Array, start: number, text: string): number {
+  const units = text.length;
+  // It does not tell whether it came to the end: for sure with so much room.
+  if (utf8Write !== undefined && units * 3 <= target.byteLength - start) {
+    return utf8Write.call(target, text, start);
+  }
+  const { read, written } = encoder.encodeInto(text, target.subarray(start));
+  return read < units ? -1 : written;
 }
 
 function writeAscii(target: Uint8Array, start: number, text: string): boolean {
