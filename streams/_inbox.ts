@@ -2,7 +2,7 @@ import { ClosedError, NetError } from "./errors.ts";
 import { Ring } from "./_ring.ts";
 import { FlowWaiter, LoopWaiter } from "./_inbox_waiters.ts";
 import type { LoopOwner, Receiver } from "./_inbox_waiters.ts";
-import { promiseOf, refuseWait, Waiters } from "./_waiters.ts";
+import { promiseOf, refuseWait, Rejection, Waiters } from "./_waiters.ts";
 import type { Settler, Waiter } from "./_waiters.ts";
 import type { MaybePromise, Source, Wait } from "./types.ts";
 
@@ -361,9 +361,8 @@ export class Inbox<T> implements Source<T> {
   static readonly #Loop = class<T>
     implements AsyncIterator<T>, Receiver<T>, LoopOwner<T>, Settler {
     readonly #inbox: Inbox<T>;
-    /** What settle the wait of its own. */
+    /** What settles the wait of its own. */
     #resolve: ((result: unknown) => void) | undefined;
-    #reject: ((error: unknown) => void) | undefined;
     /** Its waits beside that, of calls of `next` that are not awaited. */
     #others: Set<LoopWaiter<T>> | undefined;
     over = false;
@@ -397,26 +396,22 @@ export class Inbox<T> implements Source<T> {
       return waiter.result;
     }
 
-    settleBy(
-      resolve: (result: unknown) => void,
-      reject: (error: unknown) => void,
-    ): void {
+    settleBy(resolve: (result: unknown) => void): void {
       this.#resolve = resolve;
-      this.#reject = reject;
     }
 
     resolve(message: T | undefined): void {
       const resolve = this.#resolve!;
-      this.#resolve = this.#reject = undefined;
+      this.#resolve = undefined;
       if (message === undefined) this.over = true;
       resolve({ value: message, done: message === undefined });
     }
 
     reject(error: unknown): void {
-      const reject = this.#reject!;
-      this.#resolve = this.#reject = undefined;
+      const resolve = this.#resolve!;
+      this.#resolve = undefined;
       this.over = true;
-      reject(error);
+      resolve(new Rejection(error));
     }
 
     settled(waiter: LoopWaiter<T>): void {

@@ -47,16 +47,30 @@ function keep(
 
 /** Whoever settles a promise by hand. */
 export interface Settler {
-  settleBy(
-    resolve: (result: unknown) => void,
-    reject: (error: unknown) => void,
-  ): void;
+  settleBy(resolve: (result: unknown) => void): void;
 }
 
-/** A promise for its owner to settle; cheaper than a `Waiter`. */
+/** What a promise that is resolved with it takes over: a rejection. */
+export class Rejection {
+  readonly #error: unknown;
+
+  constructor(error: unknown) {
+    this.#error = error;
+  }
+
+  then(_: unknown, reject: (error: unknown) => void): void {
+    reject(this.#error);
+  }
+}
+
+/**
+ * A promise for its owner to settle; cheaper than a `Waiter`. It is rejected
+ * by resolving it with a `Rejection`: there may be very many, and another
+ * function to keep for each.
+ */
 export function promiseOf<R>(owner: Settler): Promise<R> {
   const promise = new Promise<R>(keep);
-  owner.settleBy(keptResolve, keptReject);
+  owner.settleBy(keptResolve);
   keptResolve = keptReject = nothing;
   return promise;
 }

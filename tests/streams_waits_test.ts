@@ -181,6 +181,24 @@ test("`Symbol.asyncIterator` fails once, then it is over", async () => {
   assertEquals((await iterator.next()).done, true);
 });
 
+test("`Symbol.asyncIterator` that waits fails with the very error", async () => {
+  const channel = new Channel<number>();
+  const iterator = channel[Symbol.asyncIterator]();
+  const told: unknown[] = [];
+  const waits = [iterator.next(), iterator.next(), channel.receive()].map(
+    (wait) => Promise.resolve(wait).catch((error: unknown) => told.push(error)),
+  );
+  const broken = Object.assign(new Error("broken"), {
+    // What a promise would take for another one.
+    then: () => assert(false, "nobody asks an error what comes then"),
+  });
+  channel.destroy(broken);
+  await within(Promise.all(waits));
+  assertEquals(told.length, 3);
+  for (const error of told) assert(error === broken);
+  assertEquals((await iterator.next()).done, true);
+});
+
 test("`for await` shares a channel with other receivers", async () => {
   const channel = new Channel<number>();
   const seen: number[][] = [[], [], []];
