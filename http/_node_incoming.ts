@@ -187,9 +187,12 @@ export function makeIncoming(
 
 /** The client is gone. */
 export function abortIncoming(incoming: Incoming): void {
-  if (incoming.complete || incoming.destroyed) return;
-  incoming.aborted = true;
-  incoming.emit("aborted");
+  if (incoming.destroyed) return;
+  // As node:http: also of a request without a body, which nobody has read.
+  if (!incoming.complete || !incoming.readableEnded) {
+    incoming.aborted = true;
+    incoming.emit("aborted");
+  }
   incoming.destroy(goneError());
 }
 

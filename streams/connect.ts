@@ -84,6 +84,7 @@ export async function connect<T>(
   const refused = refuseWait({ timeout, clock });
   if (refused !== undefined) await refused;
   const sinks = (Array.isArray(sink) ? sink : [sink]) as readonly Sink<T>[];
+  checkEnds(source, sinks);
   const joint = new Joint<T>(source, sinks, options);
   const onAbort = () => joint.stop(signal!.reason);
   if (signal?.aborted) onAbort();
@@ -93,6 +94,23 @@ export async function connect<T>(
   } finally {
     signal?.removeEventListener("abort", onAbort);
   }
+}
+
+function checkEnds(source: unknown, sinks: readonly unknown[]): void {
+  if (!has(source, "receive")) {
+    throw new TypeError(
+      `Cannot connect: the source cannot receive, from() makes one of what is iterable: ${source}`,
+    );
+  }
+  const at = sinks.findIndex((sink) => !has(sink, "send"));
+  if (at !== -1) {
+    throw new TypeError(`Cannot connect: this sink cannot send: ${sinks[at]}`);
+  }
+}
+
+function has(end: unknown, method: "receive" | "send"): boolean {
+  return typeof end === "object" && end !== null &&
+    typeof (end as Record<string, unknown>)[method] === "function";
 }
 
 /** Whether it takes a `Stop` for a signal. */

@@ -316,6 +316,30 @@ for (const engine of engines) {
       });
     });
 
+    for (const begun of [false, true]) {
+      const what = begun ? "within the response" : "before the response";
+      test(`tells a request without a body that its client is gone ${what}`, async () => {
+        const told: string[] = [];
+        let here = false;
+        await serving((req, res) => {
+          req.on("aborted", () => told.push("aborted"));
+          req.on("close", () => told.push("req"));
+          res.on("close", () => told.push("res"));
+          if (begun) res.write("half");
+          here = true;
+        }, async (server) => {
+          const client = await rawClient(server);
+          client.send(getText());
+          if (begun) await client.until("half");
+          await until(() => here);
+          assertEquals(told, []);
+          client.destroy();
+          await until(() => told.length === 3, "all of them", 10_000);
+          assertEquals(told.sort(), ["aborted", "req", "res"]);
+        });
+      });
+    }
+
     test("stops a source whose client is gone", async () => {
       let closed = false;
       let destroyed = false;

@@ -318,6 +318,18 @@ test("`connect()` refuses options that make no sense", async () => {
     () => connect(channel, channel, { timeout: NaN }),
     RangeError,
   );
+  for (const no of [5, null, undefined, "x", [1], new ReadableStream()]) {
+    await assertRejects(
+      () => within(connect(no as unknown as Source<number>, channel)),
+      TypeError,
+      "the source cannot receive",
+    );
+    await assertRejects(
+      () => within(connect(channel, [channel, no as unknown as Sink<number>])),
+      TypeError,
+      "this sink cannot send",
+    );
+  }
   assertEquals(channel.send(1), true);
 });
 

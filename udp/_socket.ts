@@ -260,7 +260,8 @@ export class UdpSocket extends BaseDuplex<Datagram, Packet, CloseInfo>
   }
 
   #pack(message: OutgoingDatagram): Packet {
-    const data = toBytes(message.data);
+    // Whoever has no types may give anything.
+    const data = toBytes((message as OutgoingDatagram | null)?.data);
     const { hostname, port } = this.#receiver(message);
     const packet = new Packet(this, data, hostname, port);
     packet.route = this.#routes.get(hostname) ?? this.#routeOf(hostname);
