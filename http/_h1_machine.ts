@@ -35,6 +35,8 @@ const CHUNK_LF = 44;
 const OVER = 99;
 
 const EMPTY = new Uint8Array(0);
+/** To copy so few bytes costs less than a view of them, which holds them all. */
+const SMALL = 1000;
 
 /** What is found of a section of fields while it is read. */
 class Found {
@@ -292,8 +294,10 @@ export abstract class H1Reader<Head> {
 
   /** A part of the input, for whoever keeps it. */
   #piece(chunk: Uint8Array, from: number, to: number): Uint8Array {
-    if (this.#lent) return chunk.slice(from, to);
-    return from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to);
+    const size = to - from;
+    if (size === chunk.length && !this.#lent) return chunk;
+    if (this.#lent || size <= SMALL) return chunk.slice(from, to);
+    return chunk.subarray(from, to);
   }
 
   /** Back to the start: the next message may come. */
