@@ -104,11 +104,17 @@ export function findWrap(): StreamWrap | undefined {
   }
 }
 
+/** What the last handle was made by: so is the next one, mostly. */
+let lastKind: unknown;
+
 /** Whether it is a socket of libuv as it is known here. */
 export function isHandle(value: unknown): value is Handle {
   if (typeof value !== "object" || value === null) return false;
   const handle = value as Record<string, unknown>;
-  return METHODS.every((method) => typeof handle[method] === "function");
+  if (handle.constructor === lastKind) return true;
+  const known = METHODS.every((method) => typeof handle[method] === "function");
+  if (known) lastKind = handle.constructor;
+  return known;
 }
 
 /** The status of libuv for a code, which each system numbers its own way. */
