@@ -8,6 +8,7 @@ import * as node from "./_node.ts";
 import { NodeTransport } from "./_node_socket.ts";
 import { replacingStale } from "./_node_stale.ts";
 import type {
+  DialOptions,
   ListenEvents,
   ListenOptions,
   RuntimeServer,
@@ -76,15 +77,17 @@ export class BunTransport implements Transport {
   #closed = false;
   #told = false;
 
-  constructor(socket: BunSocket, path?: string) {
+  /** `at` is the path of a Unix socket, or where it was connected to. */
+  constructor(socket: BunSocket, at?: string | DialOptions) {
     this.#socket = socket;
-    const unix: Address | undefined = path === undefined
-      ? undefined
-      : { transport: "unix", path };
-    this.remoteAddress = unix ??
-      tcpAddress(socket.remoteAddress, socket.remotePort);
-    this.localAddress = unix ??
-      tcpAddress(socket.localAddress, socket.localPort);
+    if (typeof at === "string") {
+      this.remoteAddress = this.localAddress = { transport: "unix", path: at };
+      return;
+    }
+    // A socket that was reset already knows no peer.
+    const { remoteAddress = at?.hostname, remotePort = at?.port } = socket;
+    this.remoteAddress = tcpAddress(remoteAddress, remotePort);
+    this.localAddress = tcpAddress(socket.localAddress, socket.localPort);
   }
 
   get raw(): unknown {
@@ -329,14 +332,15 @@ interface HandleOwner {
  * A socket that node:net connected, without node:net from now on: it has not
  * read, and hears nothing any more. Its bytes cost half as much.
  */
-function takeOver(socket: Socket, path?: string): Transport {
+function takeOver(socket: Socket, options: DialOptions): Transport {
+  const { path } = options;
   const { _handle: handle } = socket as unknown as HandleOwner;
   if (typeof handle?.reload !== "function") {
     return new NodeTransport(socket, path);
   }
   handle.reload({ socket: handlers });
   handle.pause();
-  return handle.data = new BunTransport(handle, path);
+  return handle.data = new BunTransport(handle, path ?? options);
 }
 
 /**
@@ -354,5 +358,8 @@ export const runtime: TcpRuntime = {
     return await replacingStale(path, () => listenHere(options, events));
   },
   connect: (options) =>
-    node.connectBy(options, options.secure ? undefined : takeOver),
+    node.connectBy(
+      options,
+      options.secure ? undefined : (socket) => takeOver(socket, options),
+    ),
 };

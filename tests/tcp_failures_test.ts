@@ -401,6 +401,32 @@ describe("failures are the same on every runtime:", () => {
     }
   });
 
+  test("a server that resets at once is named", async () => {
+    const server = net.createServer((peer) => {
+      peer.on("error", () => {});
+      peer.resetAndDestroy();
+    });
+    await new Promise<void>((done) => server.listen(0, hostname, done));
+    const { port } = server.address() as net.AddressInfo;
+    try {
+      for (let i = 0; i < 20; i++) {
+        const error = await failure(async () => {
+          const connection = await connect({ hostname, port });
+          try {
+            await within(Promise.resolve(connection.receive()));
+          } finally {
+            connection.destroy();
+          }
+        });
+        assertInstanceOf(error, NetError);
+        assertEquals(error.code, "ECONNRESET");
+        assert(error.message.includes(`${hostname}:${port}`), error.message);
+      }
+    } finally {
+      await new Promise((done) => server.close(done));
+    }
+  });
+
   for (const how of ["end", "resetAndDestroy"] as const) {
     test(`TLS, a server that leaves, by ${how}`, async () => {
       const error = await withPeer(
