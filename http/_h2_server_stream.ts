@@ -322,7 +322,10 @@ export class H2ServerStream implements Carrier, StreamListener {
     if (this.#tunnel !== undefined) return;
     if (exchange !== undefined && now >= exchange.deadline) {
       exchange.deadline = Infinity;
-      if (!exchange.answered) answerBare(exchange, 503);
+      if (!exchange.answered) {
+        // Nor does its body go on, for who is late.
+        this.#breakOff(503, new ClosedError("The response is over"));
+      }
     }
     if (now >= this.#resetAt) this.stream.reset(NO_ERROR);
     if (now >= this.#bodyDeadline) {

@@ -21,6 +21,7 @@ import {
 import type { H2Frame, H2Peer } from "./_h2_raw.ts";
 import { rowHandler } from "./_h2_rows.ts";
 import { within } from "./_support.ts";
+import { ClosedError } from "../streams/errors.ts";
 import type { Handler } from "../http/types.ts";
 
 /** The last stream that a GOAWAY names. */
@@ -174,6 +175,26 @@ test("serve() does not take a connection with a slow handler for idle", async ()
     peer.send(get(1));
     assertEquals((await peer.response(1)).body, "slow");
   });
+});
+
+test("serve() takes no more of a body once its handler is too late", async () => {
+  let failed: unknown;
+  await withH2(async (request) => {
+    await request.text().catch((error) => failed = error);
+    return new Response("late");
+  }, async (peer) => {
+    peer.send(post(1, "/"));
+    const timer = setInterval(() => peer.send(data(1, "x")), 20);
+    try {
+      assertEquals((await peer.response(1)).status, 503);
+      await peer.until((f) => f.type === RST_STREAM && f.stream === 1, "RST");
+    } finally {
+      clearInterval(timer);
+    }
+    assert(failed instanceof ClosedError);
+    peer.send(get(3));
+    await peer.pinged();
+  }, { serve: { timeouts: { handler: 200 } } });
 });
 
 test("serve() gives up on a client of HTTP/2 that opens no window (6.9)", async () => {
