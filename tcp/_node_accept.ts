@@ -36,12 +36,18 @@ export function tryOut(): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
     let peer: Socket | undefined;
+    let accepted: Transport | undefined;
     let received = 0;
     const give = (works: boolean) => {
       clearTimeout(timer);
       server.close();
       peer?.destroy();
       resolve(works);
+      try {
+        accepted?.destroy();
+      } catch {
+        // What does not work here is not used.
+      }
     };
     const refuse = () => give(false);
     const timer = setTimeout(refuse, PATIENCE);
@@ -53,6 +59,7 @@ export function tryOut(): Promise<boolean> {
     server.listen(0, "127.0.0.1", () => {
       const { port } = server.address() as AddressInfo;
       acceptHandles(server, undefined, (transport) => {
+        accepted = transport;
         const guard = (act: () => void) => {
           try {
             act();

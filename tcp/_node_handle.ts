@@ -141,29 +141,38 @@ export class HandleTransport implements Transport {
 
   // The same functions for all sockets, as there may be very many.
 
+  /** Gives what is read into from now on, once it may be another one. */
   static #onRead(this: Owned): Uint8Array | undefined {
-    return this[owner]!.#take(state[readResult]);
+    const transport = this[owner]!;
+    try {
+      transport.#take(state[readResult]);
+    } catch (error) {
+      // Of a listener. Thrown here, libuv would go on with the buffer that was
+      // given away.
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+    return transport.#reads?.buffer;
   }
 
-  /** Gives what is read into from now on, when that may be another one. */
-  #take(size: number): Uint8Array | undefined {
-    if (this.#over || size === 0) return undefined;
+  #take(size: number): void {
+    if (this.#over || size === 0) return;
     if (size < 0) {
       if (size === EOF) this.#takeEnd();
       else this.#fail(size, "read");
-      return undefined;
+      return;
     }
     const events = this.#paused ? undefined : this.#events;
     if (
       this.#reads === undefined && events !== undefined &&
       giveShared(size, events)
-    ) return undefined;
-    const reads = this.#reads ??= new OwnReads();
-    if (!reads.take(size, events)) {
+    ) return;
+    this.#reads ??= new OwnReads();
+    if (!this.#reads.take(size, events)) {
       this.#reading = false;
       this.#handle.readStop();
     }
-    return reads.buffer;
   }
 
   #takeEnd(): void {
@@ -278,7 +287,8 @@ export class HandleTransport implements Transport {
   recycle(chunk: Uint8Array): void {
     if (this.#socket !== undefined) this.#socket.recycle(chunk);
     else if (this.#reads !== undefined) this.#reads.recycle(chunk);
-    else free(chunk);
+    // Never what all sockets are read into.
+    else if (chunk.buffer !== sharedBuffer().buffer) free(chunk);
   }
 
   end(): void {

@@ -103,7 +103,7 @@ export class OwnReads {
     const { buffer } = chunk;
     if (this.#own && buffer.byteLength === SIZE) {
       this.#spare = new Uint8Array(buffer);
-    } else free(chunk);
+    } else if (buffer !== sharedBuffer().buffer) free(chunk);
   }
 
   /** It has no buffer of its own any more. */

@@ -213,6 +213,52 @@ test("`tryOut()` finds that it works where it is used", async () => {
   assert(isTried("24.1.0"));
 });
 
+test("a transport of node:net reads on, in order, when its listener throws", async () => {
+  const url = JSON.stringify(new URL("../tcp/_node.ts", import.meta.url).href);
+  const result = await runProgram(
+    `
+    import net from "node:net";
+    import process from "node:process";
+    import { runtime } from ${url};
+    let thrown = 0, bytes = 0, wrong = 0;
+    process.on("uncaughtException", () => void thrown++);
+    const kept = [];
+    const server = await runtime.listen({ hostname: "127.0.0.1", port: 0 }, {
+      connection: (transport) => transport.attach({
+        data(chunk) {
+          for (const byte of chunk) {
+            if (byte !== Math.floor(bytes++ / 1000) % 251) wrong++;
+          }
+          kept.push([chunk, chunk.slice()]);
+          if (chunk.byteLength > 20_000) throw new Error("of a listener");
+        },
+        end() {
+          transport.end();
+        },
+        drain() {},
+        async close() {
+          await server.close();
+          const same = kept.every(([a, b]) => a.every((byte, i) => byte === b[i]));
+          console.log(thrown > 0, bytes, wrong, same);
+        },
+      }),
+      error() {},
+    });
+    const all = new Uint8Array(8_000_000);
+    for (let i = 0; i < all.length; i++) all[i] = Math.floor(i / 1000) % 251;
+    net.connect({ host: "127.0.0.1", port: server.address.port })
+      .on("error", () => {}).resume().end(all);
+    `.replace(
+      'import process from "node:process";',
+      runtime === "deno" ? "" : 'import process from "node:process";',
+    ),
+  );
+  assertEquals(
+    [result.code, result.output.trim(), result.errors.trim()],
+    [0, "true 8000000 0 true", ""],
+  );
+});
+
 // What Node is told not to do it goes without.
 const flags: [string, string[]][] = runtime === "node"
   ? [
