@@ -6,6 +6,11 @@ import type { Priority } from "./_h2_priority.ts";
 import type { H2Stream } from "./_h2_stream.ts";
 import { HpackEncoder } from "./_hpack_encoder.ts";
 
+/** Where the bytes that are written are counted. */
+interface Tally {
+  bytesWritten: number;
+}
+
 /**
  * What a session writes: frames, header blocks in the order of their
  * compression, and data as far as the windows and the kernel take it.
@@ -16,14 +21,16 @@ export class H2Sender {
   /** Of a stream that begins. */
   initialWindow = h2.DEFAULT_WINDOW;
   readonly #writer: Writer;
+  readonly #tally: Tally;
   readonly #encoder = new HpackEncoder();
   readonly #scheduler = new Scheduler<H2Stream>();
   readonly #head = new Uint8Array(h2.HEAD_SIZE);
   #pumping = false;
   #over = false;
 
-  constructor(writer: Writer) {
+  constructor(writer: Writer, tally: Tally = { bytesWritten: 0 }) {
     this.#writer = writer;
+    this.#tally = tally;
   }
 
   /** No data goes any more. */
@@ -37,6 +44,7 @@ export class H2Sender {
 
   /** Writes bytes of ours. */
   write(bytes: Uint8Array): void {
+    this.#tally.bytesWritten += bytes.byteLength;
     this.#writer.write(bytes);
   }
 
@@ -48,13 +56,14 @@ export class H2Sender {
   ): void {
     const length = payload === undefined ? 0 : payload.byteLength;
     h2.writeHead(this.#head, length, type, flags, id);
+    this.#tally.bytesWritten += h2.HEAD_SIZE + length;
     this.#writer.write(this.#head);
     if (length > 0) this.#writer.write(payload!);
   }
 
   /** A frame whose payload is one number of 32 bits. */
   number(type: number, id: number, number: number): void {
-    this.#writer.write(h2.numberFrame(type, id, number));
+    this.write(h2.numberFrame(type, id, number));
   }
 
   goAway(last: number, code: number, debug: string): void {

@@ -20,6 +20,8 @@ const MAX_UNREAD = 256 * 1024;
 const LINGER = 2000;
 /** How long a ping may take before the second GOAWAY, in ms. */
 const FAREWELL = 1000;
+/** When a client that has half-closed is first asked again, in ms. */
+const LOOK = 500;
 /** Bytes thrown away meanwhile. */
 const MAX_LINGER = 1024 * 1024;
 /** Streams past this number are not for us (RFC 9113, 6.8). */
@@ -36,6 +38,10 @@ export class H2Connection
   /** Requests whose handler is to be called once all that came is read. */
   #called: WireExchange[] = [];
   #leaving = false;
+  /** The client wants no more than it has begun (RFC 9113, 6.8). */
+  #parting = false;
+  /** Once the client has half-closed: who sends nothing can still read. */
+  #half: HalfClosed | undefined;
   #lingered = 0;
   #over = false;
   #paused = false;
@@ -59,6 +65,7 @@ export class H2Connection
       maxWindow: h2.maxWindow,
       maxResets: h2.maxResets,
       maxControls: h2.maxControls,
+      tally: server,
     }, this);
     this.#headDeadline = server.after(timeouts.header);
     this.#idleDeadline = server.after(timeouts.idle);
@@ -99,9 +106,31 @@ export class H2Connection
   }
 
   end(): void {
-    // A client that can still read has no reason to say that.
-    if (this.#leaving && !this.#writer.idle) return;
-    this.destroy(new ClosedError("The client is gone"));
+    if (this.#half !== undefined) return;
+    const { timeouts } = this.server.config;
+    this.#half = {
+      left: this.#session.sender.window,
+      deadline: this.server.after(timeouts.idle),
+      wait: LOOK,
+      look: this.server.after(LOOK),
+    };
+    if (this.#leaving) {
+      this.#checkLeft();
+      return;
+    }
+    this.#headDeadline = Infinity;
+    const gone = new ClosedError("The client is gone");
+    for (const stream of [...this.#session.streams.values()]) {
+      (stream.listener as H2ServerStream).clientEnded(gone);
+    }
+    // Whoever is gone altogether answers to this with RST.
+    if (this.#session.streams.size > 0) this.#session.ping();
+    else this.#leave();
+  }
+
+  /** Whether the client can tell nothing any more, not even of its windows. */
+  get halfClosed(): boolean {
+    return this.#half !== undefined;
   }
 
   drain(): void {
@@ -135,6 +164,8 @@ export class H2Connection
 
   goingAway(): void {
     // What it has begun it will still read.
+    this.#parting = true;
+    this.#checkOver();
   }
 
   ponged(): void {
@@ -164,7 +195,7 @@ export class H2Connection
 
   #flushed(): void {
     this.#deliveries.done();
-    if (this.#leaving) this.#idleDeadline = this.server.after(LINGER);
+    if (this.#leaving) this.#checkLeft();
   }
 
   // The way out.
@@ -184,20 +215,55 @@ export class H2Connection
     this.#checkOver();
   }
 
+  /** Whether no request is left, and none to come. */
+  get #done(): boolean {
+    return this.#session.streams.size === 0 &&
+      (this.#farewell === "last" || this.#parting || this.halfClosed);
+  }
+
   #checkOver(): void {
-    if (this.#farewell !== "last" || this.#session.streams.size > 0) return;
-    // Not from within what a stream is at.
-    queueMicrotask(() => this.#leave());
+    if (!this.#done) return;
+    // Not from within what a stream is at, nor before all that came is read.
+    queueMicrotask(() => {
+      if (this.#done) this.#sayGoodbye();
+    });
+  }
+
+  #sayGoodbye(): void {
+    if (this.#leaving || this.#over) return;
+    if (this.#farewell !== "last") this.#session.goAway(this.#session.lastPeer);
+    this.#leave();
   }
 
   #leave(): void {
     if (this.#leaving || this.#over) return;
     this.#leaving = true;
     this.#writer.end();
-    this.#idleDeadline = this.server.after(
-      this.#writer.idle ? LINGER : this.server.config.timeouts.idle,
-    );
+    this.#idleDeadline = this.server.after(this.server.config.timeouts.idle);
     if (this.#paused) this.transport.resume();
+    this.#checkLeft();
+  }
+
+  #checkLeft(): void {
+    if (!this.#writer.idle || this.#over) return;
+    if (this.halfClosed) this.transport.destroy();
+    else this.#idleDeadline = this.server.after(LINGER);
+  }
+
+  /** Whether a client that only half-closed is still there, and reads. */
+  #checkHalf(half: HalfClosed, now: number): void {
+    const { window } = this.#session.sender;
+    if (window < half.left) {
+      half.left = window;
+      half.deadline = this.server.after(this.server.config.timeouts.idle);
+    } else if (now >= half.deadline) {
+      this.destroy(new ClosedError("The client is gone"));
+    }
+    if (now < half.look || !this.#writer.idle) return;
+    // It takes two writes to hear of a RST where nothing is read any more.
+    half.wait *= 2;
+    half.look = this.server.after(half.wait);
+    this.#session.ping();
   }
 
   destroy(reason: NetError): void {
@@ -212,6 +278,8 @@ export class H2Connection
     for (const stream of [...streams.values()]) stream.listener.check(now);
     if (this.#leaving) {
       if (now >= this.#idleDeadline) this.transport.destroy();
+    } else if (this.#half !== undefined) {
+      this.#checkHalf(this.#half, now);
     } else if (this.#farewell === "first" && now >= this.#farewellDeadline) {
       this.#sayLast();
     } else if (now >= this.#headDeadline) {
@@ -222,8 +290,18 @@ export class H2Connection
         ),
       );
     } else if (now >= this.#idleDeadline && streams.size === 0) {
-      this.#session.goAway(this.#session.lastPeer);
-      this.#leave();
+      this.#sayGoodbye();
     }
   }
+}
+
+/** What is known of a client that has half-closed. */
+interface HalfClosed {
+  /** Its window: it does not grow any more. */
+  left: number;
+  /** When something must have gone. */
+  deadline: number;
+  /** When to ask whether it is there, and how long to wait before. */
+  look: number;
+  wait: number;
 }

@@ -241,6 +241,17 @@ export class H2ServerStream implements Carrier, StreamListener {
     else exchange.lose(reason);
   }
 
+  /** The client sends nothing more on any stream; it may well still read. */
+  clientEnded(gone: ClosedError): void {
+    const { stream } = this;
+    if (stream.remoteEnded) {
+      this.#exchange?.leave();
+      return;
+    }
+    stream.reset(stream.localEnded ? NO_ERROR : CANCEL);
+    this.cut(gone);
+  }
+
   // What the exchange asks for.
 
   sayContinue(): void {
@@ -335,6 +346,13 @@ export class H2ServerStream implements Carrier, StreamListener {
     this.#checkSending(now);
   }
 
+  /** Whether it needs a window that nobody can give any more. */
+  get #starves(): boolean {
+    const { sendWindow, session } = this.stream;
+    return this.#connection.halfClosed &&
+      (sendWindow <= 0 || session.sender.window <= 0);
+  }
+
   /** A client that gives no window must not keep a response for ever. */
   #checkSending(now: number): void {
     const { stream } = this;
@@ -343,7 +361,7 @@ export class H2ServerStream implements Carrier, StreamListener {
       this.#sendDeadline = Infinity;
     } else if (this.#sendDeadline === Infinity) {
       this.#sendDeadline = this.server.after(this.server.config.timeouts.idle);
-    } else if (now >= this.#sendDeadline) {
+    } else if (now >= this.#sendDeadline || this.#starves) {
       stream.reset(CANCEL);
       this.#exchange?.lose(deafClient(this.server.config.timeouts.idle));
     }

@@ -56,7 +56,7 @@ export class H2Session {
   #probing = false;
 
   constructor(writer: Writer, options: SessionOptions, owner: SessionOwner) {
-    this.sender = new H2Sender(writer);
+    this.sender = new H2Sender(writer, options.tally);
     this.#options = options;
     this.#owner = owner;
     if (options.role === "server") this.#preface = new h2.PrefaceReader();

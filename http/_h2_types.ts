@@ -15,6 +15,8 @@ export interface SessionOptions {
   readonly maxResets: number;
   /** Frames of the peer that ask for an answer, at once. */
   readonly maxControls: number;
+  /** Where the bytes that are written are counted. */
+  readonly tally?: { bytesWritten: number };
 }
 
 /** What both bounds are unless somebody says otherwise. */
