@@ -63,6 +63,8 @@ export class H2Stream implements Scheduled {
   lowWaterMark = HIGH_WATER_MARK / 2;
   /** Something of it was sent since this was last looked at. */
   moved = false;
+  /** Its last bytes are being told; that they are the last will be. */
+  telling = false;
   #received = 0;
   #chunks: Uint8Array[] = [];
   #ending = false;

@@ -1,0 +1,104 @@
+// WebSockets over HTTP/2 (RFC 8441), and tunnels, with peers that put things
+// into frames as others do: Chromium ends its stream in the frame that has its
+// Close.
+
+import { test } from "node:test";
+import { connect, upgrade } from "../ws/mod.ts";
+import type { WebSocketCloseInfo } from "../ws/mod.ts";
+import { serve } from "../tcp/mod.ts";
+import { assertEquals } from "./assert.ts";
+import {
+  DATA,
+  data,
+  END_HEADERS,
+  END_STREAM,
+  H2Peer,
+  headers,
+  settings,
+  withH2,
+} from "./_h2_raw.ts";
+import { within } from "./_support.ts";
+import { build } from "./_ws_frames.ts";
+
+const ASK = ":method CONNECT|:protocol websocket|:scheme http|:path /" +
+  "|:authority localhost|sec-websocket-version 13";
+
+/** A Close. */
+function closing(code: number, masked: boolean): Uint8Array {
+  const payload = Uint8Array.from([code >> 8, code & 255]);
+  return build([{ first: 0x88, payload }], masked);
+}
+
+test("a WebSocket over HTTP/2 is over when Close and the end come in one frame", async () => {
+  for (const first of ["server", "client"]) {
+    let closed: Promise<WebSocketCloseInfo> | undefined;
+    let returned: Promise<void> | undefined;
+    await withH2(
+      (request) =>
+        upgrade(request, (socket) => {
+          closed = socket.closed;
+          return returned = (async () => {
+            if (first === "server") await socket.close(3000, "enough");
+            for await (const _ of socket);
+          })();
+        }),
+      async (peer) => {
+        peer.send(headers(1, ASK, END_HEADERS));
+        if (first === "server") {
+          await peer.until((f) => f.type === DATA, "Close");
+        } else await peer.until((f) => f.fields !== undefined, "2xx");
+        peer.send(data(1, closing(3000, true), END_STREAM));
+        await peer.until((f) => (f.flags & END_STREAM) !== 0, "the end");
+        await peer.pinged();
+        await within(returned!);
+        const { clean, code } = await within(closed!);
+        assertEquals([first, clean, code], [first, true, 3000]);
+      },
+    );
+  }
+});
+
+test("`connect()` over HTTP/2 is over when Close and the end come in one frame", async () => {
+  for (const first of ["server", "client"]) {
+    const server = await serve(async (connection) => {
+      const peer = new H2Peer(connection, {
+        server: true,
+        greeting: settings([8, 1]),
+      });
+      const { stream } = await peer.request();
+      peer.send(headers(stream, ":status 200", END_HEADERS));
+      if (first === "client") await peer.until((f) => f.type === DATA, "Close");
+      peer.send(data(stream, closing(3000, false), END_STREAM));
+      await peer.closed();
+    }, { port: 0, hostname: "127.0.0.1" });
+    try {
+      const { port } = server.address as { port: number };
+      const socket = await within(
+        connect(`ws://127.0.0.1:${port}/`, { http2: true }),
+      );
+      if (first === "client") await within(socket.close(3000));
+      const { clean, code } = await within(socket.closed);
+      assertEquals([first, clean, code], [first, true, 3000]);
+    } finally {
+      await within(server.close({ timeout: 0 }));
+    }
+  }
+});
+
+test("a tunnel over HTTP/2 that answers its last bytes with its end is over", async () => {
+  let closed: Promise<{ clean: boolean }> | undefined;
+  await withH2((_, context) =>
+    context.tunnel((connection) => {
+      closed = connection.closed;
+      return (async () => {
+        for await (const chunk of connection) await connection.send(chunk);
+      })();
+    }), async (peer) => {
+    peer.send(
+      headers(1, ":method CONNECT|:authority example.com:443", END_HEADERS),
+      data(1, "last", END_STREAM),
+    );
+    await peer.until((f) => (f.flags & END_STREAM) !== 0, "the end");
+    assertEquals((await within(closed!)).clean, true);
+  });
+});
