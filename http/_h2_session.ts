@@ -252,12 +252,7 @@ export class H2Session {
     if (ended) stream.endRemote();
     if (data.byteLength < size) this.consume(stream, size - data.byteLength);
     if (stream.discarding) this.consume(stream, data.byteLength);
-    else if (data.byteLength > 0) {
-      // Who ends its own side at that is still to hear of the peer's end.
-      stream.telling = ended;
-      stream.listener.data(data);
-      stream.telling = false;
-    }
+    else if (data.byteLength > 0) stream.hear(data, ended);
     if (!ended || stream.over) return;
     stream.listener.end();
     this.settle(stream);
@@ -492,9 +487,7 @@ export class H2Session {
 
   /** Removes a stream whose two sides are done. */
   settle(stream: H2Stream): void {
-    if (stream.localEnded && stream.remoteEnded && !stream.telling) {
-      this.#remove(stream);
-    }
+    if (stream.settled) this.#remove(stream);
   }
 
   /** It is over for both sides, and both know. */

@@ -63,8 +63,7 @@ export class H2Stream implements Scheduled {
   lowWaterMark = HIGH_WATER_MARK / 2;
   /** Something of it was sent since this was last looked at. */
   moved = false;
-  /** Its last bytes are being told; that they are the last will be. */
-  telling = false;
+  #hearing = false;
   #received = 0;
   #chunks: Uint8Array[] = [];
   #ending = false;
@@ -107,6 +106,18 @@ export class H2Stream implements Scheduled {
       PROTOCOL_ERROR,
       `Cannot take a body: it is not as long as its content-length: ${this.expected}`,
     );
+  }
+
+  /** Bytes came; that they were the last is told behind them. */
+  hear(data: Uint8Array, last: boolean): void {
+    this.#hearing = last;
+    this.listener.data(data);
+    this.#hearing = false;
+  }
+
+  /** Both sides are done, and know it. */
+  get settled(): boolean {
+    return this.localEnded && this.remoteEnded && !this.#hearing;
   }
 
   /** So many bytes are read: as many more may come. */
