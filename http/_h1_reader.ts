@@ -14,7 +14,7 @@ import {
   TARGET,
   TOKEN,
 } from "./_h1_tables.ts";
-import type { Framing, RequestHead } from "./_h1_types.ts";
+import type { Framing, HeadMemo, RequestHead } from "./_h1_types.ts";
 
 export { H1Error } from "./_h1_error.ts";
 export type { H1Phase } from "./_h1_machine.ts";
@@ -61,6 +61,8 @@ export class RequestReader extends H1Reader<RequestHead> {
   #version = 0;
   #major = 0;
   #minor = 0;
+  /** Of the head told last, once it has come again byte by byte. */
+  memo: HeadMemo | undefined;
   /** The head told last, and its bytes when they are remembered. */
   #head: RequestHead | undefined;
   #bytes: Uint8Array | undefined;
@@ -289,6 +291,7 @@ export class RequestReader extends H1Reader<RequestHead> {
       upgrade: upgrading && minor === 1 ? upgrade : undefined,
     };
     this.#head = head;
+    this.memo = undefined;
     this.events.head(head);
     return tunnel ? undefined : framing;
   }
@@ -306,6 +309,7 @@ export class RequestReader extends H1Reader<RequestHead> {
 
   protected override repeat(): Framing {
     const head = this.#head!;
+    this.memo ??= { mold: undefined };
     this.#new = 0;
     this.events.head(head);
     return head.framing;

@@ -32,6 +32,12 @@ export interface RequestHead {
   readonly upgrade: string | undefined;
 }
 
+/** What is kept beside a head that comes again and again. */
+export interface HeadMemo {
+  /** What requests of this head are made of. */
+  mold: Request | undefined;
+}
+
 /** The head of a response, checked. */
 export interface ResponseHead {
   readonly status: number;

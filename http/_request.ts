@@ -1,6 +1,6 @@
 import { exchangeKey } from "./_exchange.ts";
 import type { Exchange } from "./_exchange.ts";
-import type { Fields } from "./_h1_types.ts";
+import type { Fields, HeadMemo } from "./_h1_types.ts";
 import { RequestBody } from "./_request_body.ts";
 
 const Native = globalThis.Request;
@@ -17,7 +17,11 @@ export interface RequestSource extends Exchange {
   readonly body: RequestBody | undefined;
   /** Made when asked for; aborts when the client is gone. */
   readonly signal: AbortSignal;
+  /** Of a head that has come before. */
+  readonly memo?: HeadMemo | undefined;
 }
+
+const onBun = (globalThis as { Bun?: unknown }).Bun !== undefined;
 
 /** Methods that it knows in upper case only, and would change. */
 const NORMALIZED = new Set(["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"]);
@@ -59,9 +63,7 @@ function canHave(method: string): boolean {
 
 export function headersOf(fields: Fields): Headers {
   const headers = new Headers();
-  for (let i = 0; i < fields.length; i += 2) {
-    headers.append(fields[i], fields[i + 1]);
-  }
+  fillHeaders(headers, fields);
   return headers;
 }
 
@@ -339,7 +341,7 @@ for (
   });
 }
 Object.setPrototypeOf(LightRequest.prototype, Native.prototype);
-if ((globalThis as { Bun?: unknown }).Bun !== undefined) {
+if (onBun) {
   // Shown as the native one is; the others look for what is found above.
   Object.defineProperty(
     LightRequest.prototype,
@@ -357,40 +359,48 @@ Object.defineProperty(LightRequest.prototype, "constructor", {
   value: Native,
 });
 
-interface ServedRequest extends Request {
-  [exchangeKey]: RequestSource;
-}
-
 const nativeUsed = Object.getOwnPropertyDescriptor(
   Native.prototype,
   "bodyUsed",
 )!.get as (this: Request) => boolean;
 
 /**
- * What a real request has besides, on runtimes that recognise no other. Its
- * signal is made when asked for: following one costs more than all the rest.
- * Its body is read past the stream that it had to be made with.
+ * A real request, on runtimes that recognise no other. Its signal is made when
+ * asked for: following one costs more than all the rest. Its body is read past
+ * the stream that it had to be made with.
  */
-const served = Object.create(Native.prototype, {
-  signal: {
-    configurable: true,
-    get(this: ServedRequest): AbortSignal {
-      return this[exchangeKey].signal;
-    },
-  },
-  clone: {
-    configurable: true,
-    value(this: ServedRequest): Request {
-      const copy = Native.prototype.clone.call(this);
-      return new Native(copy, { signal: this.signal });
-    },
-  },
-  bodyUsed: {
-    configurable: true,
-    get(this: ServedRequest): boolean {
-      return this[exchangeKey].body?.used || nativeUsed.call(this);
-    },
-  },
+class ServedRequest extends Native {
+  declare [exchangeKey]: RequestSource;
+
+  constructor(
+    input: RequestInfo,
+    init: RequestInit | undefined,
+    source: RequestSource,
+  ) {
+    super(input, init);
+    this[exchangeKey] = source;
+  }
+
+  override get url(): string {
+    return this[exchangeKey].url;
+  }
+
+  override get signal(): AbortSignal {
+    return this[exchangeKey].signal;
+  }
+
+  override get bodyUsed(): boolean {
+    return this[exchangeKey].body?.used || nativeUsed.call(this);
+  }
+
+  override clone(): Request {
+    return new Native(super.clone(), { signal: this.signal });
+  }
+}
+Object.defineProperty(ServedRequest.prototype, "constructor", {
+  configurable: true,
+  writable: true,
+  value: Native,
 });
 
 type Reading =
@@ -413,7 +423,7 @@ const converters: Record<Reading, Convert<unknown>> = {
 for (const reading of Object.keys(converters) as Reading[]) {
   const native = Native.prototype[reading];
   if (native === undefined) continue;
-  Object.defineProperty(served, reading, {
+  Object.defineProperty(ServedRequest.prototype, reading, {
     configurable: true,
     value(this: ServedRequest): Promise<unknown> {
       const { body } = this[exchangeKey];
@@ -425,23 +435,67 @@ for (const reading of Object.keys(converters) as Reading[]) {
   });
 }
 
+/** One that follows no signal, not even that of what it is made of. */
+const ALONE: RequestInit = { signal: null };
+
 function real(source: RequestSource): Request {
-  const { method, url, fields, body } = source;
+  const { memo, body } = source;
+  if (memo !== undefined && !onBun) {
+    const mold = memo.mold ??= moldOf(source);
+    return new ServedRequest(
+      mold,
+      body === undefined ? ALONE : {
+        signal: null,
+        body: body.stream() as BodyInit,
+        duplex: "half",
+      } as RequestInitWithDuplex,
+      source,
+    );
+  }
+  const { method, url, fields } = source;
   // A GET needs no init, and appending is the cheapest way to fill headers.
-  const request = new Native(
+  const request = new ServedRequest(
     url,
     method === "GET" ? undefined : body === undefined ? { method } : {
       method,
       body: body.stream() as BodyInit,
       duplex: "half",
     } as RequestInitWithDuplex,
-  ) as ServedRequest;
-  request[exchangeKey] = source;
-  Object.setPrototypeOf(request, served);
-  const { headers } = request;
+    source,
+  );
+  fillHeaders(request.headers, fields);
+  return request;
+}
+
+function fillHeaders(headers: Headers, fields: Fields): void {
   for (let i = 0; i < fields.length; i += 2) {
     headers.append(fields[i], fields[i + 1]);
   }
+}
+
+/** The molds that were made last: clients of a kind say the same. */
+const molds: Mold[] = [];
+const MOLDS = 16;
+
+interface Mold {
+  readonly fields: Fields;
+  readonly request: Request;
+}
+
+/**
+ * A request of the same head, without a body: to make another one of it costs
+ * less than to read its URL and to fill its headers again.
+ */
+function moldOf({ method, url, fields }: RequestSource): Request {
+  const found = molds.find(({ request, fields: its }) =>
+    request.method === method && request.url === url &&
+    its.length === fields.length && its.every((text, i) => text === fields[i])
+  );
+  if (found !== undefined) return found.request;
+  const request = new Native(url, { method });
+  fillHeaders(request.headers, fields);
+  if (molds.length === MOLDS) molds.shift();
+  molds.push({ fields, request });
   return request;
 }
 

@@ -185,6 +185,7 @@ export class WireConnection
   head(head: RequestHead): void {
     const origin = originOf(this.server, head);
     this.#exchange = new WireExchange(this, head, origin, hasBody(head));
+    this.#exchange.memo = this.#reader.memo;
     this.#called = false;
     this.#stopWaiting();
     // What follows is for the tunnel.

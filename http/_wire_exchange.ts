@@ -2,7 +2,7 @@ import { ClosedError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
 import type { Connection, TlsInfo } from "../tcp/types.ts";
 import { TcpConnection } from "../tcp/_connection.ts";
-import type { Fields, RequestHead } from "./_h1_types.ts";
+import type { Fields, HeadMemo, RequestHead } from "./_h1_types.ts";
 import { headersOf, makeRequest } from "./_request.ts";
 import { informingFields } from "./_response_parts.ts";
 import type { RequestSource } from "./_request.ts";
@@ -45,6 +45,8 @@ export class WireExchange implements RequestSource {
   stream: ResponseStream | undefined;
   /** The body of the response goes out in chunks (RFC 9112, 7.1). */
   chunked = false;
+  /** Of a head that has come before. */
+  memo: HeadMemo | undefined = undefined;
   /** It counts among those that are being answered. */
   admitted = false;
   #settled = false;

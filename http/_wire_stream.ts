@@ -5,6 +5,7 @@ import { concat } from "./_request_body.ts";
 import type { BodyReader } from "./_request_body.ts";
 import { addField } from "./_response_parts.ts";
 import type { Outgoing } from "./_response_parts.ts";
+import { hasEnded } from "./_node_ended.ts";
 import { handlerFailed } from "./_wire_answer.ts";
 import { isBodiless, isLength, isUnframed } from "./_wire_response.ts";
 import { hidesType, isText, TEXT_TYPE } from "./_text_type.ts";
@@ -44,6 +45,7 @@ export class ResponseStream {
   readonly #exchange: WireExchange;
   readonly #outgoing: Outgoing;
   readonly #reader: BodyReader;
+  readonly #stream: ReadableStream<Uint8Array>;
   /** Whether nobody else has the chunks, nor made them of a text. */
   readonly #ours: boolean;
   readonly #declared: number | undefined;
@@ -73,6 +75,7 @@ export class ResponseStream {
     const spliced = exchange.body?.splice(stream);
     this.#ours = spliced !== undefined;
     this.#reader = spliced ?? stream.getReader();
+    this.#stream = stream;
     const { length } = outgoing;
     this.#declared = isLength(length) ? Number(length) : undefined;
   }
@@ -117,6 +120,11 @@ export class ResponseStream {
       return;
     }
     if (value.byteLength > 0 && !this.#take(value)) return;
+    // A body that was there when it was given is one chunk and the end.
+    if (!this.#committed && !this.#ours && hasEnded(this.#stream)) {
+      this.#finish();
+      return;
+    }
     const { connection } = this.#exchange;
     this.#goBytes += value.byteLength;
     if (this.#committed && connection.full) {
