@@ -17,6 +17,11 @@ export interface Exchange {
   /** Tells the server's error handler what no caller waits for. */
   report(error: unknown): void;
   /**
+   * Closes the connection, unanswered: what `report` is told of is why. Does
+   * nothing once the response has begun. Wire engine only.
+   */
+  cut?(error: unknown): void;
+  /**
    * `report` for a connection that outlives the request: it keeps no more of
    * the exchange than it needs to tell of the request. Wire engine only.
    */

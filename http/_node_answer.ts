@@ -3,19 +3,21 @@ import {
   validateHeaderName,
   validateHeaderValue,
 } from "node:http";
+import { Buffer } from "node:buffer";
 import process from "node:process";
 import { Writable } from "node:stream";
 import { exchangeOf } from "./_exchange.ts";
 import { NOT_IN_TRAILERS } from "./_h1_tables.ts";
 import { NodeBodyFeed } from "./_node_body.ts";
-import { pairsOf, sentError } from "./_node_fields.ts";
+import { coded, pairsOf, sentError } from "./_node_fields.ts";
 import type { HeaderInit, HeaderValue } from "./_node_fields.ts";
-import { goneError } from "./_node_incoming.ts";
+import { discard, goneError, tellAborted } from "./_node_incoming.ts";
 import type { Incoming } from "./_node_incoming.ts";
-import { Outgoing } from "./_node_outgoing.ts";
+import { encodingOf, Outgoing } from "./_node_outgoing.ts";
 import type { NodeSocket } from "./_node_socket.ts";
 import { concat } from "./_request_body.ts";
 import { makeResponse } from "./response.ts";
+import { setUntyped } from "./_text_type.ts";
 import type { ServerContext } from "./types.ts";
 import { withTrailers } from "./with_trailers.ts";
 
@@ -50,8 +52,12 @@ export class Answer {
   #inner: Writable | undefined;
   #trailersDone: ((trailers: [string, string][]) => void) | undefined;
   #gone = false;
+  /** Bytes so far, for those who want their length to be right. */
+  #written = 0;
   /** Why the response is cut off, which the server tells of. */
   #cause: unknown;
+  /** Why the listener has destroyed it. */
+  #reason: Error | undefined;
 
   constructor(options: AnswerOptions) {
     this.options = options;
@@ -69,7 +75,7 @@ export class Answer {
   }
 
   #open(): Writable {
-    const { outgoing, options } = this;
+    const { outgoing } = this;
     const feed = this.#feed = new NodeBodyFeed((reason) => this.lose(reason));
     const inner = new Writable({
       write: (chunk, _encoding, callback) => this.#send([chunk], callback),
@@ -81,19 +87,26 @@ export class Answer {
         else feed.end(callback);
       },
       destroy: (error, callback) => {
-        if (!inner.writableFinished) this.#cut(error ?? goneError());
+        if (!inner.writableFinished) {
+          this.#cut(this.#reason ?? error ?? goneError());
+        }
         callback(error);
       },
     });
     inner.on("drain", () => outgoing.emit("drain"));
+    inner.on("prefinish", () => outgoing.emit("prefinish"));
     inner.on("finish", () => outgoing.emit("finish"));
-    inner.on("close", () => {
-      options.socket.over(inner.errored !== null);
-      outgoing.emit("close");
-    });
+    inner.on("close", () => this.#over(outgoing.errored !== null));
     inner.on("error", (error: Error) => this.#tell(error));
-    outgoing.mirror(inner);
+    outgoing.mirror(inner, () => this.#reason ?? inner.errored);
     return inner;
+  }
+
+  #over(failed: boolean): void {
+    const { socket, incoming } = this.options;
+    socket.over(failed);
+    this.outgoing.emit("close");
+    discard(incoming);
   }
 
   #tell(error: Error): void {
@@ -135,7 +148,7 @@ export class Answer {
     } catch (error) {
       this.#cause = error;
       this.options.refuse(error);
-      this.destroy();
+      this.#tear();
     }
   }
 
@@ -152,6 +165,7 @@ export class Answer {
         for (const one of value) fields.push(name, String(one));
       } else fields.push(name, String(value));
     }
+    if (!this.outgoing.shouldKeepAlive) fields.push("connection", "close");
     const standard = STATUS_CODES[status] ?? "";
     const reason = statusMessage === undefined || statusMessage === standard
       ? ""
@@ -162,6 +176,7 @@ export class Answer {
       whole === undefined || whole.byteLength === 0;
     const body = streams ? this.#stream() : bare ? null : whole;
     const response = makeResponse({ status, fields, body }, reason);
+    if (!this.fields.has("content-type")) setUntyped(response);
     if (!streams) return response;
     const announced = this.fields.has("trailer") ||
       (!this.fields.has("content-length") && this.#canTrail);
@@ -169,6 +184,27 @@ export class Answer {
     return withTrailers(
       response,
       new Promise((resolve) => this.#trailersDone = resolve),
+    );
+  }
+
+  /** Counts a chunk against the length that was declared, and throws. */
+  measure(chunk: unknown, encoding: unknown, last = false): void {
+    const length = this.fields.get("content-length")?.[1];
+    if (length === undefined || this.#bodiless) return;
+    let written = this.#written;
+    if (typeof chunk === "string") {
+      written += Buffer.byteLength(chunk, encodingOf(encoding));
+    } else if (chunk instanceof Uint8Array) written += chunk.byteLength;
+    const declared = Number(length);
+    if (last ? written === declared : written <= declared) {
+      this.#written = written;
+      return;
+    }
+    throw coded(
+      new Error(
+        `Response body's content-length of ${written} byte(s) does not match the content-length of ${declared} byte(s) set in header`,
+      ),
+      "ERR_HTTP_CONTENT_LENGTH_MISMATCH",
     );
   }
 
@@ -190,6 +226,7 @@ export class Answer {
       );
     }
     for (const [name, value] of pairsOf(fields)) {
+      if (value === undefined) continue;
       validateHeaderName(name);
       validateHeaderValue(name, String(value));
       if (NOT_IN_TRAILERS.has(name.toLowerCase())) {
@@ -208,6 +245,7 @@ export class Answer {
     if (outgoing.destroyed) return;
     outgoing.finished = outgoing.writableEnded = true;
     outgoing.writable = false;
+    outgoing.emit("prefinish");
     process.nextTick(() => {
       if (outgoing.destroyed) return;
       outgoing.writableFinished = true;
@@ -220,23 +258,41 @@ export class Answer {
     const { outgoing } = this;
     if (outgoing.closed) return;
     outgoing.destroyed = outgoing.closed = true;
-    this.options.socket.over(failed);
-    outgoing.emit("close");
+    this.#over(failed);
   }
 
-  /** Ends it, whatever is missing. */
+  /** The listener has enough of the connection. */
   destroy(error?: Error): void {
     const { outgoing } = this;
-    if (this.#inner !== undefined) this.#inner.destroy(error);
-    else if (!outgoing.destroyed) {
+    // What is as short as this node:http has given to the kernel.
+    const sent = outgoing.writableEnded && outgoing.writableLength <= SMALL;
+    if (!sent) this.abandon(error);
+  }
+
+  /** Ends it, whatever is missing, and the request with it. */
+  abandon(error?: Error): void {
+    if (this.outgoing.destroyed) return;
+    const { incoming } = this.options;
+    // As there: the request, the response, and then why.
+    process.nextTick(() => {
+      tellAborted(incoming);
+      incoming.destroy(goneError());
+    });
+    this.#tear(error);
+  }
+
+  /** Nothing more of the response goes out. */
+  #tear(error?: Error): void {
+    const { outgoing } = this;
+    if (outgoing.destroyed) return;
+    this.#reason = error;
+    if (this.#inner !== undefined) this.#inner.destroy();
+    else {
       outgoing.destroyed = true;
       outgoing.writable = false;
       outgoing.errored = error ?? null;
       if (!outgoing.writableFinished) this.#cut(error ?? goneError());
-      process.nextTick(() => {
-        if (error !== undefined) this.#tell(error);
-        this.#close(error !== undefined);
-      });
+      process.nextTick(() => this.#close(error !== undefined));
     }
   }
 
@@ -247,9 +303,9 @@ export class Answer {
       this.begun = true;
       this.outgoing.headersSent = true;
       this.options.refuse(error);
-      this.destroy();
+      this.#tear();
     } else if (!this.outgoing.writableFinished && this.isOpen) {
-      this.destroy(error instanceof Error ? error : new Error(String(error)));
+      this.abandon(error instanceof Error ? error : new Error(String(error)));
     } else this.options.report(error);
   }
 
@@ -261,14 +317,16 @@ export class Answer {
       this.begun = true;
       this.options.refuse(reason);
     }
-    this.destroy();
+    this.#tear();
   }
 
   #cut(error: Error): void {
     this.#cause ??= error;
     if (!this.begun) {
       this.begun = true;
-      this.options.refuse(error);
+      const { request, refuse } = this.options;
+      exchangeOf(request)?.cut?.(error);
+      refuse(error);
     }
     this.#feed?.fail(error);
   }

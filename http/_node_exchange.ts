@@ -1,5 +1,5 @@
 import { exchangeOf } from "./_exchange.ts";
-import { abortIncoming, discard, makeIncoming } from "./_node_incoming.ts";
+import { goneError, makeIncoming, tellAborted } from "./_node_incoming.ts";
 import { Answer } from "./_node_answer.ts";
 import type { Outgoing } from "./_node_outgoing.ts";
 import { NodeSocket } from "./_node_socket.ts";
@@ -33,21 +33,18 @@ export function runListener(
     });
     const { outgoing } = answer;
     const leave = (reason: unknown) => {
-      abortIncoming(incoming);
+      tellAborted(incoming);
       answer.lose(reason);
+      incoming.destroy(goneError());
     };
-    outgoing.on("finish", () => discard(incoming));
-    socket.onDestroy = (error) => {
-      abortIncoming(incoming);
-      answer.destroy(error);
-    };
+    socket.onDestroy = (error) => answer.destroy(error);
     socket.on("timeout", () => {
       const heard = [
         incoming.emit("timeout"),
         outgoing.emit("timeout"),
         socket.listenerCount("timeout") > 1,
       ];
-      if (!heard.includes(true)) socket.destroy();
+      if (!heard.includes(true)) answer.abandon();
     });
     try {
       const result = listener(incoming, outgoing) as

@@ -23,7 +23,7 @@ export function sentError(what: string): Error {
 export function* pairsOf(init: HeaderInit): Generator<[string, HeaderValue]> {
   if (!Array.isArray(init)) {
     for (const [name, value] of Object.entries(init)) {
-      if (value !== undefined) yield [name, value];
+      yield [name, value as HeaderValue];
     }
   } else if (Array.isArray(init[0])) {
     yield* init as [string, HeaderValue][];

@@ -29,6 +29,9 @@ export interface Incoming extends Readable {
   trailersDistinct: Record<string, string[]>;
   rawTrailers: string[];
   setTimeout: typeof setTimer;
+  /** By these `node:stream` knows a request, and spares its connection. */
+  _consuming: boolean;
+  _dumped: boolean;
   _dump: typeof dump;
 }
 
@@ -148,8 +151,11 @@ export function makeIncoming(
       }
     } catch (error) {
       // Too long, or the client is gone.
-      if (error instanceof SizeLimitError) incoming.destroy(withStatus(error));
-      else leave(error);
+      if (incoming._dumped) incoming.push(null);
+      else if (error instanceof SizeLimitError) {
+        incoming._dumped = true;
+        incoming.destroy(withStatus(error));
+      } else leave(error);
     }
   };
   const incoming = new Readable({
@@ -159,6 +165,11 @@ export function makeIncoming(
     },
     destroy(error, callback) {
       if (!incoming.complete) reader?.cancel(error).catch(() => {});
+      if (!incoming._dumped) {
+        tellAborted(incoming);
+        // Unless the streams of Node took it away, which need an answer yet.
+        if (incoming.aborted && incoming.socket !== null) socket.destroy();
+      }
       // As node:http: an error that nobody listens for is none.
       callback(incoming.listenerCount("error") === 0 ? null : error);
     },
@@ -179,27 +190,29 @@ export function makeIncoming(
   incoming.trailersDistinct = {};
   incoming.rawTrailers = [];
   incoming.setTimeout = setTimer;
+  incoming._consuming = incoming._dumped = false;
   incoming._dump = dump;
   // Now: each of these is its own, and outlives what Express puts here.
   Object.setPrototypeOf(incoming, IncomingMessage.prototype);
   return incoming;
 }
 
-/** The client is gone. */
-export function abortIncoming(incoming: Incoming): void {
-  if (incoming.destroyed) return;
-  // As node:http: also of a request without a body, which nobody has read.
-  if (!incoming.complete || !incoming.readableEnded) {
-    incoming.aborted = true;
-    incoming.emit("aborted");
-  }
-  incoming.destroy(goneError());
+/** There will be no more of the request; as node:http also when it has no body. */
+export function tellAborted(incoming: Incoming): void {
+  if (incoming.aborted || incoming._dumped) return;
+  if (incoming.complete && incoming.readableEnded) return;
+  incoming.aborted = true;
+  incoming.emit("aborted");
 }
 
 /** The response is out: what nobody has begun to read nobody will. */
 export function discard(incoming: Incoming): void {
   if (incoming.readableDidRead || incoming.readableFlowing !== null) return;
-  incoming.destroy();
+  if (incoming.destroyed) return;
+  // Who waits for its end is told of it.
+  incoming._dumped = true;
+  if (incoming.listenerCount("end") > 0) incoming.resume();
+  else incoming.destroy();
 }
 
 function setTimer(
@@ -212,7 +225,9 @@ function setTimer(
 }
 
 function dump(this: Incoming): void {
-  discard(this);
+  if (this._dumped) return;
+  this._dumped = true;
+  this.resume();
 }
 
 /** Path and query of a URL. */

@@ -1,9 +1,11 @@
 import { Buffer } from "node:buffer";
 import type { EventEmitter } from "node:events";
-import { ServerResponse, STATUS_CODES, validateHeaderValue } from "node:http";
+import { ServerResponse, STATUS_CODES } from "node:http";
+import process from "node:process";
 import type { Writable } from "node:stream";
 import { exchangeOf } from "./_exchange.ts";
 import type { Answer } from "./_node_answer.ts";
+import { isFieldValue } from "./_field_syntax.ts";
 import { coded, pairsOf, sentError } from "./_node_fields.ts";
 import type { HeaderInit, HeaderValue } from "./_node_fields.ts";
 import type { Incoming } from "./_node_incoming.ts";
@@ -101,20 +103,25 @@ Object.defineProperty(Outgoing.prototype, "constructor", {
 const MIRRORED = [
   ...["writable", "writableEnded", "writableFinished", "writableLength"],
   ...["writableHighWaterMark", "writableCorked", "writableNeedDrain"],
-  ...["destroyed", "closed", "errored", "_writableState"],
+  ...["destroyed", "closed", "_writableState"],
 ] as (keyof Writable & string)[];
 
 /** From now on it tells what the stream behind it does. */
-function mirror(this: Outgoing, inner: Writable): void {
-  const tell = (name: string, from: keyof Writable) =>
+function mirror(
+  this: Outgoing,
+  inner: Writable,
+  errored: () => Error | null,
+): void {
+  const tell = (name: string, get: () => unknown) =>
     Object.defineProperty(this, name, {
-      get: () => inner[from],
+      get,
       set: nothing,
       configurable: true,
       enumerable: true,
     });
-  for (const name of MIRRORED) tell(name, name);
-  tell("finished", "writableEnded");
+  for (const name of MIRRORED) tell(name, () => inner[name]);
+  tell("finished", () => inner.writableEnded);
+  tell("errored", errored);
 }
 
 function nothing(): void {}
@@ -128,6 +135,15 @@ function setHeaders(
   this: Outgoing,
   headers: Headers | ReadonlyMap<string, HeaderValue>,
 ): Outgoing {
+  if (this.headersSent) throw sentError("set");
+  if (!(headers instanceof Headers) && !(headers instanceof Map)) {
+    throw coded(
+      new TypeError(
+        'The "headers" argument must be an instance of Headers or Map',
+      ),
+      "ERR_INVALID_ARG_TYPE",
+    );
+  }
   const cookies: string[] = [];
   for (const [name, value] of headers) {
     if (name === "set-cookie" && typeof value === "string") cookies.push(value);
@@ -142,13 +158,24 @@ function appendHeader(
   name: string,
   value: string | readonly string[],
 ): Outgoing {
-  const known = this[answerKey].fields.get(String(name).toLowerCase());
+  if (this.headersSent) throw sentError("append");
+  const known = this[answerKey].fields.get(keyOf(name));
   if (known === undefined) return this.setHeader(name, value);
-  return this.setHeader(known[0], [known[1], value].flat().map(String));
+  return this.setHeader(known[0], [known[1], value].flat() as string[]);
+}
+
+function keyOf(name: unknown): string {
+  if (typeof name === "string") return name.toLowerCase();
+  throw coded(
+    new TypeError(
+      `The "name" argument must be of type string: ${typeof name}`,
+    ),
+    "ERR_INVALID_ARG_TYPE",
+  );
 }
 
 function getHeader(this: Outgoing, name: string): HeaderValue | undefined {
-  return this[answerKey].fields.get(String(name).toLowerCase())?.[1];
+  return this[answerKey].fields.get(keyOf(name))?.[1];
 }
 
 function getHeaders(this: Outgoing): Record<string, HeaderValue> {
@@ -166,12 +193,13 @@ function getRawHeaderNames(this: Outgoing): string[] {
 }
 
 function hasHeader(this: Outgoing, name: string): boolean {
-  return this[answerKey].fields.has(String(name).toLowerCase());
+  return this[answerKey].fields.has(keyOf(name));
 }
 
 function removeHeader(this: Outgoing, name: string): void {
+  const key = keyOf(name);
   if (this.headersSent) throw sentError("remove");
-  this[answerKey].fields.delete(String(name).toLowerCase());
+  this[answerKey].fields.delete(key);
 }
 
 function writeHead(
@@ -191,7 +219,12 @@ function writeHead(
   const reason = typeof rest[0] === "string"
     ? rest.shift() as string
     : this.statusMessage;
-  if (reason !== undefined) validateHeaderValue("statusMessage", reason);
+  if (reason !== undefined && !isFieldValue(reason)) {
+    throw coded(
+      new TypeError("Invalid character in statusMessage"),
+      "ERR_INVALID_CHAR",
+    );
+  }
   const init = rest[0] ?? rest[1];
   if (init !== undefined && init !== null) {
     const seen = new Set<string>();
@@ -202,7 +235,7 @@ function writeHead(
       answer.set(
         name,
         seen.has(key) && known !== undefined
-          ? [known[1], value].flat().map(String)
+          ? [known[1], value].flat() as string[]
           : value,
       );
       seen.add(key);
@@ -239,6 +272,9 @@ function writeEarlyHints(
   hints: Record<string, string | string[]>,
   callback?: () => void,
 ): void {
+  if (this.headersSent) throw sentError("write");
+  // Without a link node:http sends nothing.
+  if (hints.link === undefined || hints.link.length === 0) return;
   const headers = new Headers();
   for (const [name, value] of Object.entries(hints)) {
     for (const one of [value].flat()) headers.append(name, one);
@@ -251,8 +287,31 @@ function addTrailers(this: Outgoing, fields: HeaderInit): void {
   this[answerKey].addTrailers(fields);
 }
 
-function encodingOf(encoding: unknown): BufferEncoding {
+/** The encoding of a text, where a callback may be. */
+export function encodingOf(encoding: unknown): BufferEncoding {
   return typeof encoding === "string" ? encoding as BufferEncoding : "utf8";
+}
+
+/** How long a chunk is, as it stands; throws for one that is none. */
+function sizeOf(chunk: unknown): number {
+  if (typeof chunk === "string") return chunk.length;
+  if (chunk instanceof Uint8Array) return chunk.byteLength;
+  const none = chunk === null;
+  throw coded(
+    new TypeError(
+      none
+        ? "May not write null values to stream"
+        : `The "chunk" argument must be of type string or an instance of Buffer or Uint8Array: ${typeof chunk}`,
+    ),
+    none ? "ERR_STREAM_NULL_VALUES" : "ERR_INVALID_ARG_TYPE",
+  );
+}
+
+function finishedError(): Error {
+  return coded(
+    new Error("Cannot call end after a stream was finished"),
+    "ERR_STREAM_ALREADY_FINISHED",
+  );
 }
 
 function write(
@@ -263,11 +322,16 @@ function write(
 ): boolean {
   const answer = this[answerKey];
   const done = typeof encoding === "function" ? encoding : callback;
-  if (!answer.isOpen && (this.writableEnded || this.destroyed)) {
-    return writeLate(answer, done);
-  }
+  const size = sizeOf(chunk);
+  if (this.writableEnded || this.destroyed) return writeLate(answer, done);
+  if (this.strictContentLength) answer.measure(chunk, encoding);
+  answer.begin();
+  if (this.destroyed) return writeLate(answer, done);
   const { inner } = answer;
-  if (!inner.writableEnded && !inner.destroyed) answer.begin();
+  if (size === 0) {
+    if (done !== undefined) process.nextTick(done);
+    return !inner.writableNeedDrain;
+  }
   // Who is told when it is written may use its memory again.
   const own = done !== undefined && chunk instanceof Uint8Array
     ? Buffer.from(chunk)
@@ -280,10 +344,14 @@ function writeLate(answer: Answer, done: Callback | undefined): boolean {
   const { outgoing } = answer;
   const ended = outgoing.writableEnded;
   const error = coded(
-    new Error(ended ? "write after end" : "Cannot write: it is destroyed"),
+    new Error(
+      ended
+        ? "write after end"
+        : "Cannot call write after a stream was destroyed",
+    ),
     ended ? "ERR_STREAM_WRITE_AFTER_END" : "ERR_STREAM_DESTROYED",
   );
-  queueMicrotask(() => {
+  process.nextTick(() => {
     done?.(error);
     if (!ended) return;
     if (outgoing.listenerCount("error") > 0) outgoing.emit("error", error);
@@ -305,14 +373,22 @@ function end(
     done = chunk as Callback;
     last = undefined;
   }
+  const some = last !== undefined && last !== null;
+  if (some) sizeOf(last);
+  if (some && this.writableEnded) {
+    writeLate(answer, done);
+    return this;
+  }
   if (done !== undefined) {
     const told = done;
-    if (this.writableFinished || this.destroyed) queueMicrotask(() => told());
+    if (this.writableFinished) process.nextTick(told, finishedError());
+    else if (this.destroyed) process.nextTick(told);
     else this.once("finish", () => told());
   }
   if (this.writableEnded || this.destroyed) return this;
+  if (this.strictContentLength) answer.measure(last, encoding, true);
   if (!answer.begun && !answer.isOpen) {
-    const whole = last === undefined || last === null
+    const whole = !some
       ? EMPTY
       : typeof last === "string"
       ? Buffer.from(last, encodingOf(encoding))
@@ -329,9 +405,7 @@ function end(
   answer.begin();
   if (this.destroyed) return this;
   const { inner } = answer;
-  if (last !== undefined && last !== null) {
-    inner.write(last, encodingOf(encoding));
-  }
+  if (some) inner.write(last, encodingOf(encoding));
   inner.end();
   return this;
 }

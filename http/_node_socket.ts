@@ -79,6 +79,18 @@ export class NodeSocket extends EventEmitter {
     return !this.destroyed;
   }
 
+  get connecting(): boolean {
+    return false;
+  }
+
+  get pending(): boolean {
+    return false;
+  }
+
+  get readyState(): string {
+    return this.destroyed ? "closed" : "open";
+  }
+
   setTimeout(ms: number, listener?: () => void): this {
     this.timeout = ms;
     if (listener !== undefined) {
@@ -137,6 +149,10 @@ export class NodeSocket extends EventEmitter {
 
   destroySoon(): void {
     this.destroy();
+  }
+
+  resetAndDestroy(): this {
+    return this.destroy();
   }
 
   destroy(error?: Error): this {

@@ -1,7 +1,7 @@
 import { checkName, checkReason, checkValue } from "./_h1_writer.ts";
 import { takePlain } from "./response.ts";
 import type { Fields } from "./_h1_types.ts";
-import { TEXT_TYPE } from "./_text_type.ts";
+import { isUntyped, TEXT_TYPE } from "./_text_type.ts";
 
 const Native = globalThis.Response;
 
@@ -263,6 +263,7 @@ export function useInside(
     begin(response.status, response.statusText);
     // Before the body, for there it forgets the type.
     response.headers.forEach(takeField);
+    if (!outgoing.typed && isUntyped(response)) outgoing.typed = true;
     const body = outgoing.body = bodyInside(response) ?? null;
     if (body === null) {
       outgoing.body = usableBody(response);

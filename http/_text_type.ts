@@ -11,6 +11,18 @@ export const hidesType: boolean =
 
 const strict = new TextDecoder("utf-8", { fatal: true });
 
+const untyped: unique symbol = Symbol("sluice.untyped");
+
+/** Says of a response that it has no type because nobody gave it one. */
+export function setUntyped(response: Response): void {
+  if (hidesType) (response as { [untyped]?: true })[untyped] = true;
+}
+
+/** Whether a response without a type is to stay without. */
+export function isUntyped(response: Response): boolean {
+  return (response as { [untyped]?: true })[untyped] === true;
+}
+
 let isUtf8 = (bytes: Uint8Array): boolean => {
   strict.decode(bytes);
   return true;

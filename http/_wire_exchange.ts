@@ -214,6 +214,10 @@ export class WireExchange implements RequestSource {
     this.connection.server.report(error, this.request);
   }
 
+  cut(error: unknown): void {
+    if (!this.answered) this.connection.abort(this, error);
+  }
+
   reporter(): (error: unknown) => void {
     return reporterOf(this.connection.server, this);
   }

@@ -10,13 +10,20 @@ let loading: Promise<Runner> | undefined;
  * every runtime, on both engines: the way to move an application over step by
  * step, or to keep a part of it.
  *
- * The listener gets a `req` and a `res` as from node:http, but no connection
- * behind them: `socket` tells of it, times it out and ends it, and cannot be
- * written to. Limits and times are those of `serve`. A listener that throws or
- * rejects before its head is sent gives a 500, or what `onError` makes; after
- * it the response is cut off. When the client leaves, `req` tells `"aborted"`,
- * and `req` and `res` close. There are no events for CONNECT (405) and
- * upgrades; trailers, `writeEarlyHints` and `writeProcessing` need the wire
+ * The listener gets a `req` and a `res` as from node:http, which tell the same
+ * in the same order, but no connection behind them: `socket` tells of it, times
+ * it out and ends it, and cannot be written to. `req.url` is path and query of
+ * the request's URL, as `URL` writes them; `rawHeaders` has names in lower case;
+ * a GET has no body. A length that is known is sent, and what is wrong set
+ * right, unless `strictContentLength` makes it throw. Limits and times are those
+ * of `serve`.
+ *
+ * A listener that throws or rejects before its head is sent gives a 500, or what
+ * `onError` makes; after it the response is cut off. One that destroys `req`,
+ * `res` or `socket` before closes the connection without an answer; on a native
+ * engine, which cannot, that is a 500, too. When the client leaves, `req` tells
+ * `"aborted"`, and `req` and `res` close. There are no events for CONNECT (405)
+ * and upgrades; trailers, `writeEarlyHints` and `writeProcessing` need the wire
  * engine. Throws a TypeError when the listener is no function.
  *
  * @example

@@ -248,7 +248,9 @@ for (const engine of engines) {
       }, async (server) => {
         for (const path of ["/", "/async", "/destroy", "/status"]) {
           const text = await exchange(server, getText(path));
-          assertEquals(statusOf(text), 500);
+          // Who destroys it wants no answer: only a native engine gives one.
+          const cut = path === "/destroy" && engine === "wire";
+          assertEquals(statusOf(text), cut ? 0 : 500);
         }
         assertEquals(
           errors.slice(0, 3).map((error) => (error as Error).message),
@@ -589,8 +591,8 @@ describe("fromNodeListener()", () => {
     }, async (server) => {
       const text = await exchange(server, getText());
       assertEquals(bodyOf(text), "one");
-      await until(() => errors.length > 0);
-      assertEquals(errors, ["ERR_STREAM_WRITE_AFTER_END"]);
+      await until(() => errors.length > 1);
+      assertEquals(errors, Array(2).fill("ERR_STREAM_WRITE_AFTER_END"));
     });
   });
 
