@@ -18,6 +18,8 @@ const { Bun: bun, process } = globalThis as unknown as {
   process: { getBuiltinModule?: (name: string) => Jsc | undefined };
 };
 
+const Native = globalThis.Response;
+
 export { isUtf8 };
 
 /**
@@ -69,7 +71,13 @@ export function wholeness(): ((response: Response) => boolean) | undefined {
   // These count too: of what has one, as one that was fetched, it cannot tell.
   return (response) =>
     sizeOf(response) > empty && response.statusText === "" &&
-    response.url === "";
+    response.url === "" && isBare(response);
+}
+
+/** Whether it has no fields of its own, nor those of a class: they count too. */
+function isBare(response: Response): boolean {
+  return Object.getPrototypeOf(response) === Native.prototype &&
+    Reflect.ownKeys(response).length === 0;
 }
 
 /**

@@ -11,16 +11,19 @@ export const hidesType: boolean =
 
 const strict = new TextDecoder("utf-8", { fatal: true });
 
-const untyped: unique symbol = Symbol("sluice.untyped");
+const untyped = new WeakSet<Response>();
+let used = false;
 
 /** Says of a response that it has no type because nobody gave it one. */
 export function setUntyped(response: Response): void {
-  if (hidesType) (response as { [untyped]?: true })[untyped] = true;
+  if (!hidesType) return;
+  used = true;
+  untyped.add(response);
 }
 
 /** Whether a response without a type is to stay without. */
 export function isUntyped(response: Response): boolean {
-  return (response as { [untyped]?: true })[untyped] === true;
+  return used && untyped.has(response);
 }
 
 let isUtf8 = (bytes: Uint8Array): boolean => {

@@ -368,6 +368,39 @@ test("a body that is known is sent with its length, whatever it is made of", asy
   );
 });
 
+test("a response stream is not held for what somebody has put on its response", async () => {
+  class Tagged extends Response {
+    readonly #tag = { a: 1 };
+    get tag(): unknown {
+      return this.#tag;
+    }
+  }
+  const tag = Symbol("tag");
+  const makers: Record<string, (body: ReadableStream) => Response> = {
+    "/name": (body) => Object.assign(new Response(body), { tag: 1 }),
+    "/symbol": (body) => Object.assign(new Response(body), { [tag]: 1 }),
+    "/class": (body) => new Tagged(body),
+  };
+  await withServer(
+    (request) => {
+      const { stream } = source((controller) => {
+        controller.enqueue(encoder.encode("first"));
+        return new Promise(() => {});
+      });
+      return makers[new URL(request.url).pathname](stream);
+    },
+    {},
+    async (server) => {
+      for (const path of Object.keys(makers)) {
+        const client = await rawClient(server);
+        client.send(get(path));
+        await client.until("first");
+        client.destroy();
+      }
+    },
+  );
+});
+
 test("a stream that begins with text is of a type that says so only where the runtime hides the type", async () => {
   const encoder = new TextEncoder();
   const text = encoder.encode("a é € 😀 ".repeat(50));
