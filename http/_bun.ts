@@ -5,7 +5,8 @@ import { standardOf } from "./_client_response.ts";
 import { nativeOf } from "./response.ts";
 import { setExchange } from "./_exchange.ts";
 import type { NativeExchange, NativeSocketEvents } from "./_exchange.ts";
-import { isThenable, NativeContext, NativeRequest } from "./_native.ts";
+import { NativeContext, NativeRequest } from "./_native.ts";
+import { isThenable } from "./_thenable.ts";
 import {
   NativeServer,
   oldProtocolOf,

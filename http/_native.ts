@@ -6,6 +6,7 @@ import type { Exchange, NativeExchange } from "./_exchange.ts";
 import { isResponse } from "./_response_parts.ts";
 import { fetchDirect } from "./_serve_direct.ts";
 import { Lifetime } from "./_serve_lifetime.ts";
+import { isThenable } from "./_thenable.ts";
 import { trailersOf } from "./_trailers.ts";
 import { urlOf } from "./_serve_options.ts";
 import type { Protocol, ServeConfig } from "./_serve_options.ts";
@@ -185,8 +186,10 @@ export abstract class NativeServer implements HttpServer {
     const { onOverload } = this.config;
     if (onOverload !== undefined) {
       try {
-        const response = onOverload(exchange.request);
+        const response: unknown = onOverload(exchange.request);
         if (isResponse(response)) return this.adapt(exchange, response);
+        // That it rejects is no second error.
+        if (isThenable(response)) Promise.resolve(response).catch(() => {});
         throw new TypeError(
           "Cannot send what onOverload gave: it is no Response",
         );
@@ -402,8 +405,4 @@ export abstract class NativeContext<E extends NativeRequest>
   ): Response {
     throw refusal("tunnel", this.#exchange.server.runtime);
   }
-}
-
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && "then" in value;
 }

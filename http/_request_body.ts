@@ -1,3 +1,5 @@
+import { ClosedError } from "../streams/errors.ts";
+
 /** Bytes that may be queued before the peer is held. */
 const HIGH = 64 * 1024;
 /** Chunks given to a Web Stream in one pull. */
@@ -81,9 +83,9 @@ export class RequestBody {
     this.#length = length;
   }
 
-  /** Whether somebody has begun to read it, or is about to. */
+  /** Whether somebody reads it, or has kept it for that. */
   get taken(): boolean {
-    return this.#taken || this.#stream?.locked === true;
+    return this.used || this.#stream?.locked === true;
   }
 
   /** Whether somebody has read of it: it is not whole any more. */
@@ -98,7 +100,7 @@ export class RequestBody {
 
   /** Whether nobody else can read it any more. */
   get closedOff(): boolean {
-    return this.used || this.taken;
+    return this.disturbed || this.taken;
   }
 
   /** Whether all of it has come, or nothing more will. */
@@ -200,9 +202,22 @@ export class RequestBody {
   /** Nobody will read it: what has come and comes is dropped. */
   discard(): void {
     this.discarded = true;
+    this.#whole = undefined;
     this.#chunks = [];
     this.#size = 0;
     this.#makeRoom();
+  }
+
+  /** The same for one that must not look empty to whoever reads it later. */
+  abandon(): void {
+    if (!this.discarded && !this.#ended) {
+      this.fail(
+        new ClosedError(
+          "Cannot read the body: nobody had begun to when the request was answered",
+        ),
+      );
+    }
+    this.discard();
   }
 
   /** All the bytes; at once when they are there. Uses it up. */

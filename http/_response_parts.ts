@@ -57,7 +57,7 @@ const outgoing: Outgoing = {
 let listing = false;
 
 function begin(status: number, reason: string): void {
-  if (!(status >= 101 && status <= 599)) {
+  if (!(status >= 101 && status <= 599 && Number.isInteger(status))) {
     throw new TypeError(`Cannot send a response: its status is ${status}`);
   }
   // Bun's Response takes any; found while it is written it is found too late.

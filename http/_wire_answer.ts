@@ -2,8 +2,10 @@ import { COPY_LIMIT } from "../tcp/_writer.ts";
 import { statusOfError } from "./_error_status.ts";
 import type { Fields } from "./_h1_types.ts";
 import type { Outgoing } from "./_response_parts.ts";
+import { cancelResponse } from "./_response_cancel.ts";
 import { takeApart } from "./_response_parts.ts";
 import { takeoverOf } from "./_takeover.ts";
+import { isThenable } from "./_thenable.ts";
 import { trailersOf } from "./_trailers.ts";
 import type { ServeOptions } from "./types.ts";
 import type { WireExchange } from "./_wire_exchange.ts";
@@ -24,12 +26,15 @@ function callHandler(exchange: WireExchange): void {
   let response: unknown;
   try {
     response = handler(exchange.request, exchange.context);
+    if (!(response instanceof Promise) && isThenable(response)) {
+      response = Promise.resolve(response);
+    }
   } catch (error) {
     handlerFailed(exchange, error);
     exchange.settle();
     return;
   }
-  if (isThenable(response)) {
+  if (response instanceof Promise) {
     limitTime(exchange);
     response.then(
       (given) => {
@@ -76,7 +81,7 @@ function askExpect(
     const decision = onExpect(exchange.request);
     if (isThenable(decision)) {
       limitTime(exchange);
-      decision.then(decide, refuse);
+      Promise.resolve(decision).then(decide, refuse);
     } else decide(decision);
   } catch (error) {
     refuse(error);
@@ -88,7 +93,10 @@ function answerOverload(exchange: WireExchange): void {
   const { onOverload } = exchange.connection.server.config;
   if (onOverload !== undefined) {
     try {
-      send(exchange, onOverload(exchange.request));
+      const response: unknown = onOverload(exchange.request);
+      // What is no Response is an error, and that it rejects no second one.
+      if (isThenable(response)) Promise.resolve(response).catch(() => {});
+      send(exchange, response as Response);
       return;
     } catch (error) {
       exchange.report(error);
@@ -114,11 +122,12 @@ function send(exchange: WireExchange, response: Response): void {
   if (exchange.answered) {
     // The client is gone, or had an answer already.
     if (takeover !== undefined) takeover.abandon(exchange.lost);
-    else response?.body?.cancel(exchange.lost).catch(() => {});
+    else cancelResponse(response, exchange.lost);
     return;
   }
   const { output } = exchange.connection;
   const outgoing = takeApart(response, output.form);
+  if (outgoing.status === 205) emptyOut(outgoing);
   if (takeover !== undefined) {
     exchange.connection.beginTakeover(exchange, outgoing, takeover);
     return;
@@ -168,6 +177,14 @@ function send(exchange: WireExchange, response: Response): void {
   exchange.connection.responseOver(exchange);
 }
 
+/** What resets a form has no content, whatever it was given (RFC 9110, 15.3.6). */
+function emptyOut(outgoing: Outgoing): void {
+  const { body } = outgoing;
+  outgoing.body = null;
+  outgoing.length = undefined;
+  if (body instanceof ReadableStream) body.cancel().catch(() => {});
+}
+
 /** The handler gave no response that can be sent. */
 export function handlerFailed(exchange: WireExchange, error: unknown): void {
   if (exchange.answered) {
@@ -193,8 +210,9 @@ export function handlerFailed(exchange: WireExchange, error: unknown): void {
   };
   try {
     const response = onError(error, exchange.request);
-    if (isThenable(response)) response.then(sendInstead, failed);
-    else sendInstead(response);
+    if (isThenable(response)) {
+      Promise.resolve(response).then(sendInstead, failed);
+    } else sendInstead(response);
   } catch {
     failed();
   }
@@ -230,10 +248,6 @@ function streamOf(
       controller.close();
     },
   });
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && "then" in value;
 }
 
 function bareResponse(status: number, fields: Fields): Outgoing {

@@ -320,7 +320,7 @@ export class WireConnection
     }
     const { body } = exchange;
     if (body === undefined || !body.taken || body.discarded) {
-      body?.discard();
+      body?.abandon();
       exchange.received = 0;
     }
     this.#awaitBody(exchange);
@@ -488,7 +488,7 @@ export class WireConnection
     const { takeover, exchange } = this.#takeover!;
     // It switches behind the request (RFC 9110, 7.8), and behind our head.
     if (!exchange.arrived) {
-      exchange.body?.discard();
+      exchange.body?.abandon();
       return;
     }
     if (this.#writer.buffered > this.transport.pending) return;

@@ -3,6 +3,7 @@ import { COPY_LIMIT } from "../tcp/_writer.ts";
 import type { Fields } from "./_h1_types.ts";
 import { concat } from "./_request_body.ts";
 import type { BodyReader } from "./_request_body.ts";
+import { cancelBody, typeOf } from "./_response_cancel.ts";
 import { addField } from "./_response_parts.ts";
 import type { Outgoing } from "./_response_parts.ts";
 import { hasEnded } from "./_node_ended.ts";
@@ -53,6 +54,8 @@ export class ResponseStream {
   readonly #trailers: OutgoingTrailers | undefined;
   #chunks: Uint8Array[] = [];
   #size = 0;
+  /** Only how long it is is asked for, and only if that is there to be told. */
+  #headOnly = false;
   #committed = false;
   #waiting = false;
   #over = false;
@@ -81,13 +84,15 @@ export class ResponseStream {
   }
 
   start(): void {
-    if (isBodiless(this.#exchange, this.#outgoing.status)) {
-      this.#over = true;
-      this.#cancel(undefined);
-      const { connection } = this.#exchange;
-      connection.output.whole(this.#exchange, this.#outgoing, null);
-      connection.responseOver(this.#exchange);
-      return;
+    const { status } = this.#outgoing;
+    if (isBodiless(this.#exchange, status)) {
+      this.#headOnly = this.#exchange.method === "HEAD" && status !== 204 &&
+        status !== 304 && this.#declared === undefined &&
+        this.#trailers === undefined;
+      if (!this.#headOnly) {
+        this.#sendHead();
+        return;
+      }
     }
     this.#read();
     let left = HOPS;
@@ -97,6 +102,15 @@ export class ResponseStream {
       else resolved.then(hop);
     };
     resolved.then(hop);
+  }
+
+  /** Nothing of the body is sent. */
+  #sendHead(): void {
+    const { connection } = this.#exchange;
+    this.#over = true;
+    this.#cancel(undefined);
+    connection.output.whole(this.#exchange, this.#outgoing, null);
+    connection.responseOver(this.#exchange);
   }
 
   #read(): void {
@@ -169,6 +183,10 @@ export class ResponseStream {
     const exchange = this.#exchange;
     const outgoing = this.#outgoing;
     const chunks = this.#chunks;
+    if (this.#headOnly) {
+      this.#sendHead();
+      return;
+    }
     this.#committed = true;
     exchange.answered = true;
     if (this.#declared !== undefined && this.#size > this.#declared) {
@@ -285,6 +303,6 @@ export class ResponseStream {
   }
 
   #cancel(reason: unknown): void {
-    this.#reader.cancel(reason).catch(() => {});
+    cancelBody(this.#reader, typeOf(this.#outgoing), reason);
   }
 }
