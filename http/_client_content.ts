@@ -1,9 +1,14 @@
 import { Inbox } from "../streams/_inbox.ts";
 import { ClosedError } from "../streams/errors.ts";
 import type { MaybePromise } from "../streams/types.ts";
+import { append } from "./_append.ts";
+import type { Tail } from "./_append.ts";
 
 /** Bytes held for a reader that has not come; past it the peer is stopped. */
 const HIGH = 64 * 1024;
+
+/** What a piece counts at least, as one: its bytes may be few. */
+const LEAST = 64;
 
 /** Who moves the bytes of a body. */
 export interface ContentOwner {
@@ -51,7 +56,9 @@ export function join(chunks: readonly Uint8Array[]): Uint8Array {
  */
 export class IncomingContent implements Content {
   readonly #owner: ContentOwner;
+  /** What nobody has come for, or what the inbox has no room for. */
   #chunks: Uint8Array[] = [];
+  #tail: Tail | undefined;
   #fill = 0;
   #full = false;
   #ended = false;
@@ -84,12 +91,13 @@ export class IncomingContent implements Content {
 
   push(chunk: Uint8Array): void {
     if (this.#ended || this.#cancelled) return;
-    if (this.#inbox !== undefined) {
-      if (!this.#inbox.push(chunk)) this.#owner.pauseContent();
+    const inbox = this.#inbox;
+    if (inbox !== undefined && this.#chunks.length === 0 && !inbox.full) {
+      if (!inbox.push(chunk)) this.#owner.pauseContent();
       return;
     }
-    this.#chunks.push(chunk);
-    if (this.#collecting) return;
+    this.#tail = append(this.#chunks, chunk, this.#tail);
+    if (this.#collecting || inbox !== undefined) return;
     this.#fill += chunk.byteLength;
     if (this.#fill >= HIGH && !this.#full) {
       this.#full = true;
@@ -100,7 +108,7 @@ export class IncomingContent implements Content {
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#inbox?.end();
+    if (this.#chunks.length === 0) this.#inbox?.end();
     if (this.#collecting) this.#settle();
   }
 
@@ -113,7 +121,7 @@ export class IncomingContent implements Content {
     if (now) {
       this.#inbox?.destroy(error);
       this.#chunks = [];
-    } else {
+    } else if (this.#chunks.length === 0) {
       this.#inbox?.end(error);
     }
     if (this.#collecting) this.#settle();
@@ -159,10 +167,10 @@ export class IncomingContent implements Content {
 
   #begin(onUse?: () => void): Inbox<Uint8Array> {
     const inbox = this.#inbox = new Inbox<Uint8Array>({
-      size: (chunk) => chunk.byteLength,
+      size: (chunk) => Math.max(chunk.byteLength, LEAST),
       high: HIGH,
       low: HIGH / 2,
-      onRoom: () => this.#owner.resumeContent(),
+      onRoom: () => this.#refill(),
       onPull: onUse,
       onCancel: (reason) => {
         onUse?.();
@@ -171,11 +179,27 @@ export class IncomingContent implements Content {
         );
       },
     });
-    for (const chunk of this.#chunks) inbox.push(chunk);
-    this.#chunks = [];
+    this.#move(inbox);
+    // Small pieces weigh more there.
+    if (inbox.full && !this.#ended) this.#owner.pauseContent();
+    return inbox;
+  }
+
+  /** There is room again in the inbox. */
+  #refill(): void {
+    this.#move(this.#inbox!);
+    if (this.#chunks.length === 0 && !this.#ended) this.#owner.resumeContent();
+  }
+
+  /** Moves into the inbox what it has room for, and the end behind that. */
+  #move(inbox: Inbox<Uint8Array>): void {
+    const chunks = this.#chunks;
+    let moved = 0;
+    while (moved < chunks.length && !inbox.full) inbox.push(chunks[moved++]);
+    chunks.splice(0, moved);
+    if (chunks.length > 0) return;
     if (this.#failed) inbox.end(this.#error);
     else if (this.#ended) inbox.end();
-    return inbox;
   }
 
   cancel(reason: unknown): void {

@@ -271,9 +271,13 @@ export class FrameReader {
     this.#onFrame = onFrame;
   }
 
-  /** Whether a frame has begun and not come whole. */
-  get within(): boolean {
-    return this.#carried > 0;
+  /**
+   * Type of the frame that has begun and not come whole; -1 as long as not
+   * even that has come.
+   */
+  get within(): number | undefined {
+    if (this.#carried === 0) return undefined;
+    return this.#carried > 3 ? this.#carry[3] : -1;
   }
 
   /** Nothing more is read. */

@@ -46,8 +46,10 @@ export class H2Connection
   #over = false;
   #paused = false;
   #farewell: "none" | "first" | "last" = "none";
-  /** When a head, or the preface, must have come whole. */
-  #headDeadline: number;
+  /** When what has begun to come must be whole: a head, a frame of data. */
+  #restDeadline: number;
+  /** What it is, by what came before it. */
+  #awaited = 0;
   #idleDeadline: number;
   #farewellDeadline = Infinity;
 
@@ -67,7 +69,7 @@ export class H2Connection
       maxControls: h2.maxControls,
       tally: server,
     }, this);
-    this.#headDeadline = server.after(timeouts.header);
+    this.#restDeadline = server.after(timeouts.header);
     this.#idleDeadline = server.after(timeouts.idle);
     this.#session.start();
   }
@@ -93,12 +95,7 @@ export class H2Connection
       }
     }
     this.#writer.release();
-    if (!this.#session.within) this.#headDeadline = Infinity;
-    else if (this.#headDeadline === Infinity) {
-      this.#headDeadline = this.server.after(
-        this.server.config.timeouts.header,
-      );
-    }
+    this.#awaitRest();
     if (this.#writer.buffered > MAX_UNREAD && !this.#paused) {
       this.#paused = true;
       this.transport.pause();
@@ -118,7 +115,7 @@ export class H2Connection
       this.#checkLeft();
       return;
     }
-    this.#headDeadline = Infinity;
+    this.#restDeadline = Infinity;
     const gone = new ClosedError("The client is gone");
     for (const stream of [...this.#session.streams.values()]) {
       (stream.listener as H2ServerStream).clientEnded(gone);
@@ -199,6 +196,19 @@ export class H2Connection
   }
 
   // The way out.
+
+  /** What begins to come has so long to come whole. */
+  #awaitRest(): void {
+    const { within, units } = this.#session;
+    if (within === undefined) this.#restDeadline = Infinity;
+    else if (this.#restDeadline === Infinity || units !== this.#awaited) {
+      const { header, body } = this.server.config.timeouts;
+      this.#awaited = units;
+      this.#restDeadline = this.server.after(
+        within === "data" ? Math.max(header, body) : header,
+      );
+    }
+  }
 
   /** RFC 9113, 6.8: first none is refused, so that none is lost on its way. */
   shutDown(): void {
@@ -282,11 +292,11 @@ export class H2Connection
       this.#checkHalf(this.#half, now);
     } else if (this.#farewell === "first" && now >= this.#farewellDeadline) {
       this.#sayLast();
-    } else if (now >= this.#headDeadline) {
+    } else if (now >= this.#restDeadline) {
       this.#session.fail(
         new H2Error(
           ENHANCE_YOUR_CALM,
-          "Cannot wait any longer for the rest of a head",
+          "Cannot wait any longer for the rest of a frame or head",
         ),
       );
     } else if (now >= this.#idleDeadline && streams.size === 0) {

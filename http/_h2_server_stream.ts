@@ -1,5 +1,7 @@
 import { ClosedError } from "../streams/errors.ts";
 import type { Transport } from "../tcp/_transport.ts";
+import { append } from "./_append.ts";
+import type { Tail } from "./_append.ts";
 import type { Fields, RequestHead } from "./_h1_types.ts";
 import { requestHead, trailerSection } from "./_h2_fields.ts";
 import type { H2RequestHead } from "./_h2_fields.ts";
@@ -164,7 +166,7 @@ export class H2ServerStream implements Carrier, StreamListener {
     const size = chunk.byteLength;
     if (exchange.arrived) {
       // It is for the tunnel that is yet to be.
-      this.#early.push(chunk);
+      this.#tail = append(this.#early, chunk, this.#tail);
       return;
     }
     exchange.received += size;
@@ -182,6 +184,7 @@ export class H2ServerStream implements Carrier, StreamListener {
 
   /** What came for a tunnel before there was one; bounded by the window. */
   readonly #early: Uint8Array[] = [];
+  #tail: Tail | undefined;
 
   end(): void {
     if (this.#tunnel !== undefined) this.#tunnel.ending();

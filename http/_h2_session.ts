@@ -37,6 +37,8 @@ export class H2Session {
   lastPeer = 0;
   /** Bytes of DATA that came; it tells whether anything moves. */
   dataBytes = 0;
+  /** Frames that came whole, with all that belongs to them. */
+  units = 0;
   readonly #options: SessionOptions;
   readonly #owner: SessionOwner;
   readonly sender: H2Sender;
@@ -89,10 +91,11 @@ export class H2Session {
     this.sender.number(h2.WINDOW_UPDATE, 0, more);
   }
 
-  /** Whether something has begun to come that is not whole. */
-  get within(): boolean {
-    return !this.ready ||
-      this.#blocks.within !== 0 || this.#reader.within;
+  /** What has begun to come and is not whole, if anything. */
+  get within(): "head" | "data" | undefined {
+    if (!this.ready || this.#blocks.within !== 0) return "head";
+    const type = this.#reader.within;
+    return type === undefined ? undefined : type === h2.DATA ? "data" : "head";
   }
 
   /** Takes in what came. */
@@ -157,6 +160,7 @@ export class H2Session {
       if (!(error instanceof H2StreamError)) throw error;
       this.#refuse(id, error);
     }
+    if (this.#blocks.within === 0) this.units++;
   }
 
   #take(type: number, flags: number, id: number, payload: Uint8Array): void {
@@ -374,15 +378,10 @@ export class H2Session {
       throw new H2Error(h2.FRAME_SIZE_ERROR, "Cannot take SETTINGS");
     }
     this.#controls.count();
-    for (let at = 0; at < payload.byteLength; at += 6) {
-      const setting = (payload[at] << 8) | payload[at + 1];
-      const value = h2.read32(payload, at + 2);
-      this.peer.set(setting, value, this.#options.role);
-      if (setting === h2.INITIAL_WINDOW_SIZE) this.#setInitialWindow(value);
-      else if (setting === h2.HEADER_TABLE_SIZE) {
-        this.sender.setTableSize(value);
-      }
-    }
+    const told = this.peer.take(payload, this.#options.role);
+    const { initialWindow } = told;
+    if (initialWindow !== undefined) this.#setInitialWindow(initialWindow);
+    for (const size of told.tableSizes) this.sender.setTableSize(size);
     this.sender.frame(h2.SETTINGS, h2.ACK, 0, undefined);
     this.ready = true;
     this.#owner.settled();

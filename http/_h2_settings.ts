@@ -1,6 +1,13 @@
 import * as h2 from "./_h2_frames.ts";
 import { H2Error, protocolError } from "./_h2_frames.ts";
 
+/** Settings that change what is sent. */
+export interface ForSender {
+  readonly initialWindow: number | undefined;
+  /** All that were named, in order (RFC 7541, 4.2). */
+  readonly tableSizes: readonly number[];
+}
+
 /** What the peer has told of itself (RFC 9113, 6.5.2). */
 export class PeerSettings {
   /** Streams of ours at a time. */
@@ -10,8 +17,23 @@ export class PeerSettings {
   /** Whether an extended CONNECT is understood (RFC 8441, 3). */
   extendedConnect = false;
 
-  /** Takes one in; one that is not known is ignored. */
-  set(setting: number, value: number, role: "client" | "server"): void {
+  /** Takes in the payload of SETTINGS; gives what is for the sender. */
+  take(payload: Uint8Array, role: "client" | "server"): ForSender {
+    let initialWindow: number | undefined;
+    const tableSizes: number[] = [];
+    for (let at = 0; at < payload.byteLength; at += 6) {
+      const setting = (payload[at] << 8) | payload[at + 1];
+      const value = h2.read32(payload, at + 2);
+      this.#set(setting, value, role);
+      // The last one counts: each would be one more look at every stream.
+      if (setting === h2.INITIAL_WINDOW_SIZE) initialWindow = value;
+      else if (setting === h2.HEADER_TABLE_SIZE) tableSizes.push(value);
+    }
+    return { initialWindow, tableSizes };
+  }
+
+  /** One that is not known is ignored. */
+  #set(setting: number, value: number, role: "client" | "server"): void {
     switch (setting) {
       case h2.ENABLE_PUSH:
         if (value > 1 || (value === 1 && role === "client")) {

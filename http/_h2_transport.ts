@@ -1,6 +1,8 @@
 import { ClosedError, NetError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
 import type { TlsInfo, Transport, TransportEvents } from "../tcp/_transport.ts";
+import { append } from "./_append.ts";
+import type { Tail } from "./_append.ts";
 import {
   CANCEL,
   CONNECT_ERROR,
@@ -24,6 +26,7 @@ export class StreamTransport implements Transport {
   #paused = false;
   /** What came and could not be told yet. */
   #chunks: Uint8Array[] = [];
+  #tail: Tail | undefined;
   #ended: boolean;
   #told = false;
   #over = false;
@@ -124,7 +127,7 @@ export class StreamTransport implements Transport {
   data(chunk: Uint8Array): void {
     if (this.#attached && !this.#paused && this.#chunks.length === 0) {
       this.#tell(chunk);
-    } else this.#chunks.push(chunk);
+    } else this.#tail = append(this.#chunks, chunk, this.#tail);
   }
 
   ending(): void {

@@ -33,7 +33,8 @@ export class ReceiveWindows {
   /** Data was read: how much to tell the peer, or 0 for not yet. */
   giveBack(size: number): number {
     this.#unacked += size;
-    if (this.#unacked < this.session / 4) return 0;
+    // Little may be left because others hold much: it is not to run dry.
+    if (this.#unacked < Math.min(this.session / 4, this.#left)) return 0;
     const more = this.#unacked;
     this.#unacked = 0;
     this.#left += more;

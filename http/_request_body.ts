@@ -1,4 +1,6 @@
 import { ClosedError } from "../streams/errors.ts";
+import { append } from "./_append.ts";
+import type { Tail } from "./_append.ts";
 
 /** Bytes that may be queued before the peer is held. */
 const HIGH = 64 * 1024;
@@ -53,6 +55,7 @@ export class RequestBody {
   /** Its bytes, when that is known and none has been given away. */
   #length: number | undefined;
   #chunks: Uint8Array[] = [];
+  #tail: Tail | undefined;
   /** Where they are put together, in place of `#chunks`. */
   #whole: Uint8Array | undefined;
   /** How many times somebody was given the memory that came. */
@@ -133,7 +136,7 @@ export class RequestBody {
       resolve({ done: false, value: chunk });
       return true;
     }
-    this.#chunks.push(chunk);
+    this.#tail = append(this.#chunks, chunk, this.#tail);
     this.#size += chunk.byteLength;
     if (this.#size >= HIGH) this.#full = true;
     return !this.#full;
@@ -142,7 +145,7 @@ export class RequestBody {
   /** Whoever collects it needs no backpressure: the limit bounds it. */
   #gather(chunk: Uint8Array): void {
     if (this.#whole === undefined) {
-      this.#chunks.push(chunk);
+      this.#tail = append(this.#chunks, chunk, this.#tail);
       this.#size += chunk.byteLength;
       this.#prepare();
     } else {

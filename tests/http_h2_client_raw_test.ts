@@ -16,7 +16,6 @@ import {
   frame,
   FRAME_SIZE_ERROR,
   GOAWAY,
-  H2Peer,
   HEADERS,
   headers,
   NO_ERROR,
@@ -36,77 +35,12 @@ import {
   WINDOW_UPDATE,
   windowUpdate,
 } from "./_h2_raw.ts";
-import type { H2PeerOptions, Raw } from "./_h2_raw.ts";
+import type { H2Peer, H2PeerOptions, Raw } from "./_h2_raw.ts";
+import { answer, head, withH2Server } from "./_h2_server.ts";
 import { unLatin1 } from "./_h1.ts";
-import { within } from "./_support.ts";
-import { Client } from "../http/client.ts";
-import type { ClientOptions } from "../http/client.ts";
 import { FetchError } from "../http/errors.ts";
-import { serve } from "../tcp/mod.ts";
 
 const MAX = 2 ** 31 - 1;
-
-/** Runs a test with a client of HTTP/2, and a server that does as it is told. */
-async function withServer(
-  script: (peer: H2Peer, connection: number) => Promise<unknown>,
-  run: (client: Client, url: string) => Promise<unknown>,
-  options: { peer?: H2PeerOptions; client?: ClientOptions } = {},
-): Promise<void> {
-  let connections = 0;
-  const failures: unknown[] = [];
-  const peers: H2Peer[] = [];
-  const server = await serve(async (connection) => {
-    const peer = new H2Peer(connection, {
-      server: true,
-      ...connections === 0 ? options.peer : undefined,
-    });
-    peers.push(peer);
-    try {
-      await script(peer, connections++);
-      await peer.closed();
-    } catch (error) {
-      failures.push(error);
-    } finally {
-      peer.destroy();
-    }
-  }, { port: 0, hostname: "127.0.0.1" });
-  const { address } = server;
-  const port = address.transport === "unix" ? 0 : address.port;
-  const client = new Client({ protocols: ["h2"], ...options.client });
-  try {
-    await within(
-      run(client, `http://127.0.0.1:${port}/`),
-      15_000,
-      "The test",
-    ).catch((error) => {
-      throw new Error(`${error}: ${peers.join("; ")} ${failures}`, {
-        cause: error,
-      });
-    });
-    // What the scripts waited for has come.
-    await client.close({ timeout: 0 });
-    await server.close();
-    if (failures.length > 0) throw failures[0];
-  } finally {
-    await client.close({ timeout: 0 });
-    await server.close({ timeout: 0 });
-  }
-}
-
-/** A response without a body, or before one. */
-function head(
-  stream: number,
-  fields = "",
-  flags = END_HEADERS,
-): Uint8Array {
-  const more = fields === "" ? "" : `|${fields}`;
-  return headers(stream, `:status 200${more}`, flags);
-}
-
-/** A whole response. */
-function answer(stream: number, body = "ok"): Uint8Array {
-  return bytesOf(head(stream), data(stream, body, END_STREAM));
-}
 
 type Want =
   /** The response is good, and the connection is used again. */
@@ -422,7 +356,7 @@ function testRows(rows: readonly Row[]): void {
     test(name, async () => {
       let first: H2Peer | undefined;
       const slow = name.includes("beyond the window");
-      await withServer(async (peer, connection) => {
+      await withH2Server(async (peer, connection) => {
         if (connection > 0) {
           const { stream } = await peer.request();
           peer.send(answer(stream, "again"));
@@ -477,7 +411,7 @@ describe("Client over HTTP/2: errors of connections", () =>
 
 describe("Client over HTTP/2: what it says", () => {
   test("fetch() sends a preface, SETTINGS and a request as RFC 9113 has it", async () => {
-    await withServer(async (peer) => {
+    await withH2Server(async (peer) => {
       const first = await peer.next();
       assertEquals([first?.type, first!.flags], [SETTINGS, 0]);
       const { stream, fields } = await peer.request();
@@ -513,7 +447,7 @@ describe("Client over HTTP/2: what it says", () => {
 
   test("fetch() shares a connection, and keeps to the server's number of streams (5.1.2)", async () => {
     let most = 0;
-    await withServer(async (peer) => {
+    await withH2Server(async (peer) => {
       // With the first, so that the settings are known.
       peer.send(answer((await peer.request()).stream));
       const open = new Set<number>();
@@ -546,7 +480,7 @@ describe("Client over HTTP/2: what it says", () => {
   });
 
   test("fetch() keeps to the windows of the server (6.9)", async () => {
-    await withServer(async (peer) => {
+    await withH2Server(async (peer) => {
       // With the first, so that the settings are known.
       peer.send(answer((await peer.request()).stream));
       await peer.request();
@@ -579,7 +513,7 @@ describe("Client over HTTP/2: what it says", () => {
 
   test("fetch() resets the stream when it is given up (5.4.2)", async () => {
     const abort = new AbortController();
-    await withServer(async (peer) => {
+    await withH2Server(async (peer) => {
       await peer.request();
       abort.abort();
       await peer.reset(1, CANCEL);
@@ -599,7 +533,7 @@ describe("Client over HTTP/2: what it says", () => {
     const SIZE = 8 * 1024 * 1024;
     let stalled!: () => void;
     const full = new Promise<void>((resolve) => stalled = resolve);
-    await withServer(async (peer) => {
+    await withH2Server(async (peer) => {
       await peer.request();
       peer.send(head(1));
       // What the client allows for the connection, and for the stream.
@@ -647,7 +581,7 @@ describe("Client over HTTP/2: what it says", () => {
 
   test("fetch() goes elsewhere for what GOAWAY leaves out (6.8)", async () => {
     const streams: string[] = [];
-    await withServer(async (peer, connection) => {
+    await withH2Server(async (peer, connection) => {
       if (connection === 0) {
         await peer.request();
         await peer.request();
@@ -675,7 +609,7 @@ describe("Client over HTTP/2: what it says", () => {
 
   test("fetch() tries again what REFUSED_STREAM says was not begun (8.7)", async () => {
     let refused = 0;
-    await withServer(async (peer) => {
+    await withH2Server(async (peer) => {
       for (;;) {
         const f = await peer.next();
         if (f === undefined) return;
@@ -698,7 +632,7 @@ describe("Client over HTTP/2: what it says", () => {
   });
 
   test("fetch() takes an answer that comes before its body has gone (8.1)", async () => {
-    await withServer(async (peer) => {
+    await withH2Server(async (peer) => {
       await peer.request();
       peer.send(headers(1, ":status 413"), rstStream(1, NO_ERROR));
       const { stream } = await peer.request();
@@ -714,7 +648,7 @@ describe("Client over HTTP/2: what it says", () => {
   });
 
   test("fetch() gives trailers (8.1)", async () => {
-    await withServer(async (peer) => {
+    await withH2Server(async (peer) => {
       await peer.request();
       peer.send(head(1), data(1, "ok"), headers(1, "x-sum 1"));
       await peer.pinged();
@@ -727,7 +661,7 @@ describe("Client over HTTP/2: what it says", () => {
 
   test("fetch() fails when the server goes in the middle", async () => {
     for (const how of ["end", "reset"]) {
-      await withServer(async (peer) => {
+      await withH2Server(async (peer) => {
         await peer.request();
         await peer.sendAll(head(1, "content-length 5"), data(1, "ok"));
         await peer.pinged();
@@ -746,7 +680,7 @@ describe("Client over HTTP/2: what it says", () => {
   });
 
   test("fetch() answers PING with the same bytes (6.7)", async () => {
-    await withServer(async (peer) => {
+    await withH2Server(async (peer) => {
       const { stream } = await peer.request();
       peer.send(ping("12ab\0\xffcd"));
       const pong = await peer.until((f) => f.type === PING, "PING");
@@ -760,7 +694,7 @@ describe("Client over HTTP/2: what it says", () => {
   test("fetch() gives up a server that sends DATA on a stream that is over (5.1)", async () => {
     let given!: () => void;
     const up = new Promise<void>((resolve) => given = resolve);
-    await withServer(async (peer, connection) => {
+    await withH2Server(async (peer, connection) => {
       const { stream } = await peer.request();
       peer.send(answer(stream));
       if (connection > 0) return;
