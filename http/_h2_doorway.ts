@@ -60,6 +60,11 @@ export class Doorway implements ServedConnection {
     this.transport.destroy();
   }
 
+  /** A client that has said nothing yet may be about to. */
+  get resting(): boolean {
+    return this.#seen.byteLength === 0;
+  }
+
   shutDown(): void {
     this.transport.destroy();
   }

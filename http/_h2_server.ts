@@ -210,6 +210,11 @@ export class H2Connection
     }
   }
 
+  /** It has its own way to part. */
+  get resting(): boolean {
+    return false;
+  }
+
   /** RFC 9113, 6.8: first none is refused, so that none is lost on its way. */
   shutDown(): void {
     if (this.#leaving || this.#farewell !== "none") return;

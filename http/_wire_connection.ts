@@ -457,16 +457,17 @@ export class WireConnection
     this.transport.destroy();
   }
 
-  /** The server closes: what is idle ends now, the rest when it is answered. */
+  get resting(): boolean {
+    return !this.#taken && !this.#leaving && this.#exchange === undefined &&
+      this.#reader.phase === "start";
+  }
+
+  /** The server closes: what rests ends now, the rest when it is answered. */
   shutDown(): void {
     if (this.#taken || this.#leaving || this.#exchange !== undefined) return;
-    if (this.#reader.phase !== "start") {
-      this.#last = true;
-    } else if (this.#writer.idle) {
-      this.transport.destroy();
-    } else {
-      this.#leave();
-    }
+    if (this.#reader.phase !== "start") this.#last = true;
+    else if (this.#writer.idle) this.transport.destroy();
+    else this.#leave();
   }
 
   // Takeovers.

@@ -20,6 +20,8 @@ import type { HttpServer } from "./types.ts";
 import type { TakenTransport } from "./_wire_taken.ts";
 import type { WireExchange } from "./_wire_exchange.ts";
 import { Doorway } from "./_h2_doorway.ts";
+import { Farewell } from "./_wire_farewell.ts";
+import type { Resting } from "./_wire_farewell.ts";
 import { H2Connection } from "./_h2_server.ts";
 import { WireConnection } from "./_wire_connection.ts";
 
@@ -30,11 +32,9 @@ const MIN_TICK = 10;
 const MAX_TICK = 500;
 
 /** A connection that the server counts and looks after. */
-export interface ServedConnection extends TransportEvents {
+export interface ServedConnection extends TransportEvents, Resting {
   /** The end, now. */
   destroy(reason: NetError): void;
-  /** The server closes: what is idle ends now, the rest when it is done. */
-  shutDown(): void;
   /** Looks at the deadlines; called every so often. */
   check(now: number): void;
 }
@@ -69,6 +69,7 @@ export class WireServer implements HttpServer {
   #listener!: RuntimeServer;
   #origins!: Origins;
   readonly #connections = new Set<ServedConnection>();
+  readonly #farewell = new Farewell(this.#connections);
   /** Connections that others have taken over. */
   readonly #taken = new Set<TakenTransport>();
   readonly #lifetime: Lifetime;
@@ -94,6 +95,7 @@ export class WireServer implements HttpServer {
       signal: config.signal,
       begin: () => this.#beginClose(),
       destroy: () => {
+        this.#farewell.stop();
         const reason = new ClosedError("The server was closed");
         for (const connection of [...this.#connections]) {
           connection.destroy(reason);
@@ -236,6 +238,7 @@ export class WireServer implements HttpServer {
     if (this.#connections.size === 0) {
       clearInterval(this.#timer);
       this.#timer = undefined;
+      this.#farewell.stop();
     }
     this.#lifetime.check();
   }
@@ -298,6 +301,7 @@ export class WireServer implements HttpServer {
     this.#connections.add(connection);
     transport.attach(connection);
     connection.data(first);
+    if (this.closing && !connection.resting) connection.shutDown();
   }
 
   #look(): void {
@@ -312,7 +316,7 @@ export class WireServer implements HttpServer {
 
   #beginClose(): Promise<void> {
     const closed = this.#listener.close();
-    for (const connection of [...this.#connections]) connection.shutDown();
+    this.#farewell.begin();
     return closed;
   }
 }
