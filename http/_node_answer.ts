@@ -178,9 +178,12 @@ export class Answer {
     const response = makeResponse({ status, fields, body }, reason);
     if (!this.fields.has("content-type")) setUntyped(response);
     if (!streams) return response;
-    const announced = this.fields.has("trailer") ||
-      (!this.fields.has("content-length") && this.#canTrail);
-    if (this.trailers.length === 0 && !announced) return response;
+    // Who only names some need not have any: it may be another's response.
+    const open = this.fields.has("trailer") ||
+      !this.fields.has("content-length");
+    if (this.trailers.length === 0 && !(open && this.#canTrail)) {
+      return response;
+    }
     return withTrailers(
       response,
       new Promise((resolve) => this.#trailersDone = resolve),

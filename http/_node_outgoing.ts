@@ -259,12 +259,12 @@ function flushHeaders(this: Outgoing): void {
 function writeContinue(this: Outgoing, callback?: () => void): void {
   const exchange = exchangeOf(this[answerKey].options.request);
   (exchange as { wanted?(): void } | undefined)?.wanted?.();
-  if (callback !== undefined) queueMicrotask(callback);
+  if (typeof callback === "function") queueMicrotask(callback);
 }
 
 function writeProcessing(this: Outgoing, callback?: () => void): void {
   this[answerKey].options.context.inform(102);
-  if (callback !== undefined) queueMicrotask(callback);
+  if (typeof callback === "function") queueMicrotask(callback);
 }
 
 function writeEarlyHints(
@@ -280,7 +280,7 @@ function writeEarlyHints(
     for (const one of [value].flat()) headers.append(name, one);
   }
   this[answerKey].options.context.inform(103, headers);
-  if (callback !== undefined) queueMicrotask(callback);
+  if (typeof callback === "function") queueMicrotask(callback);
 }
 
 function addTrailers(this: Outgoing, fields: HeaderInit): void {
@@ -290,6 +290,15 @@ function addTrailers(this: Outgoing, fields: HeaderInit): void {
 /** The encoding of a text, where a callback may be. */
 export function encodingOf(encoding: unknown): BufferEncoding {
   return typeof encoding === "string" ? encoding as BufferEncoding : "utf8";
+}
+
+/** The function among the last arguments; Fastify gives null for none. */
+function callbackOf(
+  encoding: unknown,
+  callback: unknown,
+): Callback | undefined {
+  if (typeof encoding === "function") return encoding as Callback;
+  return typeof callback === "function" ? callback as Callback : undefined;
 }
 
 /** How long a chunk is, as it stands; throws for one that is none. */
@@ -321,7 +330,7 @@ function write(
   callback?: Callback,
 ): boolean {
   const answer = this[answerKey];
-  const done = typeof encoding === "function" ? encoding : callback;
+  const done = callbackOf(encoding, callback);
   const size = sizeOf(chunk);
   if (this.writableEnded || this.destroyed) return writeLate(answer, done);
   if (this.strictContentLength) answer.measure(chunk, encoding);
@@ -368,7 +377,7 @@ function end(
 ): Outgoing {
   const answer = this[answerKey];
   let last: unknown = chunk;
-  let done = typeof encoding === "function" ? encoding : callback;
+  let done = callbackOf(encoding, callback);
   if (typeof chunk === "function") {
     done = chunk as Callback;
     last = undefined;

@@ -240,6 +240,32 @@ for (const engine of engines) {
         assertEquals(contentOf(await exchange(server, get())), "ab");
       }));
 
+    test("may name trailers that never come", () =>
+      serving((_req, res) => {
+        res.setHeader("trailer", "x-sum");
+        res.write("a");
+        res.end("b");
+      }, async (server) => {
+        const text = await exchange(server, get());
+        assertEquals(statusOf(text), 200);
+        assertEquals(contentOf(text), "ab");
+      }));
+
+    test("takes null for no encoding and no callback", () =>
+      serving((req, res) => {
+        // As Fastify ends what it sends.
+        const loose = res as unknown as {
+          write(...args: unknown[]): void;
+          end(...args: unknown[]): void;
+        };
+        if (req.url === "/pieces") loose.write("a", null, null);
+        loose.end("b", null, null);
+      }, async (server) => {
+        assertEquals(contentOf(await exchange(server, get())), "b");
+        const pieces = await exchange(server, get("/pieces"));
+        assertEquals(contentOf(pieces), "ab");
+      }));
+
     test("takes what was written before the end for sent", () =>
       serving((req, res) => {
         if (req.url === "/pieces") res.write("a");
