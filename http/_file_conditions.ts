@@ -98,6 +98,8 @@ export function parseRanges(
     const [, first, last] = found;
     let start: number, end: number;
     if (first === "") {
+      // The end of nothing is the whole (RFC 9110 §14.1.2): no range says so.
+      if (size === 0 && Number(last) > 0) return undefined;
       start = Math.max(0, size - Number(last));
       end = size;
     } else {

@@ -48,6 +48,7 @@ export interface NodeResponse {
   readonly writableFinished: boolean;
   on(event: string, listener: (...args: never[]) => void): unknown;
   setHeader(name: string, value: string | string[]): unknown;
+  removeHeader(name: string): void;
   writeHead(status: number, reason?: string): unknown;
   writeEarlyHints?(hints: Record<string, string | string[]>): void;
   writeProcessing?(): void;
@@ -91,7 +92,11 @@ export class NodeExchange implements RequestSource {
     this.method = incoming.method ?? "GET";
     this.fields = lowered(incoming.rawHeaders);
     const { method } = this;
-    const host = value(this.fields, "host") ?? value(this.fields, ":authority");
+    const target = incoming.originalUrl ?? incoming.url ?? "/";
+    // What an absolute target says counts (RFC 9112, 3.2.2).
+    const authority = authorityOf(target);
+    if (authority !== undefined) replace(this.fields, "host", authority);
+    const host = value(this.fields, "host");
     const origins = incoming.socket.encrypted ? secure : plain;
     const origin = origins.of(host ?? "");
     if (origin === undefined) {
@@ -99,7 +104,6 @@ export class NodeExchange implements RequestSource {
         `Cannot take a request: its Host is no host: ${host}`,
       );
     }
-    const target = incoming.originalUrl ?? incoming.url ?? "/";
     this.url = canonicalTarget(origin, { target, method } as RequestHead);
     this.body = this.#bodyOf();
     this.context = new NodeContext(this, trust);
@@ -287,6 +291,18 @@ function lowered(raw: readonly string[]): Fields {
     else fields.push(raw[i].toLowerCase(), raw[i + 1]);
   }
   return fields;
+}
+
+/** The host of a target in absolute form; `undefined` of any other. */
+function authorityOf(target: string): string | undefined {
+  if (target.startsWith("/")) return undefined;
+  return /^https?:\/\/([^/?#]*)/i.exec(target)?.[1];
+}
+
+function replace(fields: Fields, name: string, value: string): void {
+  for (let i = 0; i < fields.length; i += 2) {
+    if (fields[i] === name) fields[i + 1] = value;
+  }
 }
 
 function value(fields: Fields, name: string): string | undefined {

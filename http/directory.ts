@@ -95,8 +95,14 @@ export async function directory(
   const slash = rest.endsWith("/");
   try {
     let path = pathBelow(root, names);
+    const inside = options.followSymlinks === true
+      ? undefined
+      : await realPath(root);
+    // Nothing is told of what is outside, not even that it is a folder.
+    const leaves = async () =>
+      inside !== undefined && !isBelow(inside, await realPath(path));
     if ((await factsAt(path)).kind === "directory") {
-      if (index === false) return notFound();
+      if (index === false || await leaves()) return notFound();
       // No name is empty: the target cannot begin with two slashes.
       if (!slash) {
         return new Light(null, {
@@ -108,13 +114,7 @@ export async function directory(
     } else if (slash) {
       return notFound();
     }
-    if (options.followSymlinks !== true) {
-      const [inside, real] = await Promise.all([
-        realPath(root),
-        realPath(path),
-      ]);
-      if (!isBelow(inside, real)) return notFound();
-    }
+    if (await leaves()) return notFound();
     return await file(request, path, options);
   } catch (error) {
     switch ((error as { code?: unknown })?.code) {

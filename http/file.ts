@@ -87,7 +87,7 @@ async function sidecars(path: string): Promise<Map<string, FileFacts>> {
 /**
  * A response with a file, for GET and HEAD (405 for others, 404 when there is
  * no such file, 403 when it may not be read): with `Last-Modified` and a
- * strong `ETag` of size and time of change in nanoseconds, conditions in the
+ * strong `ETag` of size and time of change in milliseconds, conditions in the
  * order of RFC 9110 §13.2.2 (304, 412), ranges (§14: 206, also
  * `multipart/byteranges`, 416), and files compressed beforehand.
  *

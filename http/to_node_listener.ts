@@ -7,6 +7,7 @@ import { takeApart } from "./_response_parts.ts";
 import type { OutgoingBody } from "./_response_parts.ts";
 import { takeoverOf } from "./_takeover.ts";
 import { trailersOf } from "./_trailers.ts";
+import { concat } from "./_request_body.ts";
 import { isLength } from "./_wire_response.ts";
 import type { Handler, ServeOptions } from "./types.ts";
 
@@ -136,26 +137,58 @@ async function send(exchange: NodeExchange, response: Response): Promise<void> {
     response,
     "fields",
   );
-  for (const [name, values] of grouped(fields)) {
-    outgoing.setHeader(name, values.length === 1 ? values[0] : values);
-  }
-  if (close) outgoing.setHeader("connection", "close");
+  const head: Head = { status, reason, fields: fields.slice(), close };
   const bodiless = method === "HEAD" || status === 204 || status === 304;
-  const size = sizeOf(body);
-  if (size !== undefined && status !== 204 && status !== 304) {
-    outgoing.setHeader("content-length", String(size));
-  } else if (isLength(length) && status !== 204) {
-    outgoing.setHeader("content-length", length);
+  const declared = isLength(length) ? length : undefined;
+  if (body instanceof ReadableStream && !bodiless) {
+    await pipe(exchange, { head, body, declared });
+    return;
   }
-  if (reason === "") outgoing.writeHead(status);
-  else outgoing.writeHead(status, reason);
-  if (body instanceof ReadableStream) {
-    if (bodiless) {
-      body.cancel().catch(() => {});
-      outgoing.end();
-    } else await pipe(exchange, body, isLength(length) ? length : undefined);
-  } else if (bodiless || body === null) outgoing.end();
-  else outgoing.end(body);
+  if (body instanceof ReadableStream) body.cancel().catch(() => {});
+  // Of HEAD and 304 the handler may know what would have come.
+  const size = body instanceof ReadableStream || (bodiless && body === null)
+    ? declared
+    : status === 304
+    ? declared
+    : String(sizeOf(body));
+  begin(exchange, head, status === 204 ? undefined : size);
+  if (bodiless || body === null || body instanceof ReadableStream) {
+    outgoing.end();
+  } else outgoing.end(body);
+}
+
+/** What stands before a body. */
+interface Head {
+  readonly status: number;
+  readonly reason: string;
+  readonly fields: Fields;
+  readonly close: boolean;
+}
+
+/** Sends the head. */
+function begin(
+  { outgoing, incoming }: NodeExchange,
+  { status, reason, fields, close }: Head,
+  length: string | undefined,
+): void {
+  const all = grouped(fields);
+  // HTTP/2 has neither, and Node would print a warning.
+  const second = incoming.httpVersion === "2.0";
+  if (close && !second) all.set("connection", ["close"]);
+  if (length !== undefined) all.set("content-length", [length]);
+  try {
+    for (const [name, values] of all) {
+      outgoing.setHeader(name, values.length === 1 ? values[0] : values);
+    }
+    if (reason === "" || second) outgoing.writeHead(status);
+    else outgoing.writeHead(status, reason);
+  } catch (error) {
+    // None of them is for the answer that takes its place.
+    if (!outgoing.headersSent) {
+      for (const name of all.keys()) outgoing.removeHeader(name);
+    }
+    throw error;
+  }
 }
 
 const encoder = new TextEncoder();
@@ -177,11 +210,27 @@ function grouped(fields: Fields): Map<string, string[]> {
   return byName;
 }
 
+/** Microtasks that the head waits for the end of a body that is there. */
+const HOPS = 12;
+/** Bytes that wait for that at most. */
+const HELD = 64 * 1024;
+
+/** Calls back after so many turns of the microtask queue. */
+function after(hops: number, callback: () => void): void {
+  if (hops === 0) callback();
+  else resolved.then(() => after(hops - 1, callback));
+}
+
+const resolved = Promise.resolve();
+
 /** Writes a body as fast as the client takes it, and not faster. */
 async function pipe(
   exchange: NodeExchange,
-  body: ReadableStream<Uint8Array>,
-  declared: string | undefined,
+  { head, body, declared }: {
+    head: Head;
+    body: ReadableStream<Uint8Array>;
+    declared: string | undefined;
+  },
 ): Promise<void> {
   const { outgoing } = exchange;
   const reader = body.getReader();
@@ -191,32 +240,63 @@ async function pipe(
     reader.cancel(reason).catch(() => {});
     drained?.();
   };
+  const held: Uint8Array[] = [];
   let sent = 0;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (exchange.lost !== undefined) return;
-    if (done) break;
-    if (!(value instanceof Uint8Array)) {
-      const error = new TypeError(
-        `Cannot send a body: its chunk is no Uint8Array: ${typeof value}`,
-      );
+  let begun = false;
+  let failed = false;
+  // One that ends soon has a length, and can be wrong about it.
+  const start = () => {
+    if (begun || failed || exchange.lost !== undefined) return;
+    begun = true;
+    begin(exchange, head, declared);
+    for (const chunk of held) outgoing.write(chunk);
+  };
+  after(HOPS, () => {
+    try {
+      start();
+    } catch (error) {
       reader.cancel(error).catch(() => {});
-      throw error;
+      exchange.report(error);
+      outgoing.destroy();
     }
-    if (value.byteLength === 0) continue;
-    sent += value.byteLength;
-    if (declared !== undefined && sent > Number(declared)) break;
-    if (!outgoing.write(value)) {
-      await new Promise<void>((resolve) => drained = resolve);
+  });
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
       if (exchange.lost !== undefined) return;
+      if (done) break;
+      if (!(value instanceof Uint8Array)) {
+        throw new TypeError(
+          `Cannot send a body: its chunk is no Uint8Array: ${typeof value}`,
+        );
+      }
+      if (value.byteLength === 0) continue;
+      sent += value.byteLength;
+      if (!begun) {
+        held.push(value);
+        if (sent > HELD) start();
+        continue;
+      }
+      if (declared !== undefined && sent > Number(declared)) break;
+      if (!outgoing.write(value)) {
+        await new Promise<void>((resolve) => drained = resolve);
+        if (exchange.lost !== undefined) return;
+      }
     }
-  }
-  if (declared !== undefined && sent !== Number(declared)) {
-    const error = new TypeError(
-      `Cannot send a body: it is not as long as its content-length: ${declared}`,
-    );
+    if (begun && declared !== undefined && sent !== Number(declared)) {
+      throw new TypeError(
+        `Cannot send a body: it is not as long as its content-length: ${declared}`,
+      );
+    }
+  } catch (error) {
+    failed = true;
     reader.cancel(error).catch(() => {});
     throw error;
   }
-  outgoing.end();
+  if (begun) outgoing.end();
+  else {
+    begun = true;
+    begin(exchange, head, String(sent));
+    outgoing.end(concat(held));
+  }
 }

@@ -203,6 +203,25 @@ test("file sends what was compressed beforehand to those who accept it", () =>
     assertEquals([part.status, await part.text()], [206, "0"]);
   }));
 
+test("file has the same tag on every runtime: of what all of them know of its time", () =>
+  withFolder(async (root) => {
+    const { headers } = await ask(root);
+    const path = join(root, "digits.txt");
+    const { mtimeMs } = fs.statSync(path, { bigint: true });
+    assertEquals(headers.get("etag"), `"a-${mtimeMs.toString(36)}"`);
+  }));
+
+test("file gives an empty file to who asks for its end", () =>
+  withFolder(async (root) => {
+    const path = join(root, "empty.txt");
+    fs.writeFileSync(path, "");
+    const status = async (range: string) =>
+      (await file(asked({ range }), path)).status;
+    assertEquals(await status("bytes=-5"), 200);
+    assertEquals(await status("bytes=-0"), 416);
+    assertEquals(await status("bytes=0-"), 416);
+  }));
+
 test("file offers a download under any name", () =>
   withFolder(async (root) => {
     const of = async (download: string | boolean) =>
@@ -224,6 +243,7 @@ test("directory refuses what is not in the folder", () =>
     fs.symlinkSync(join(root, "digits.txt"), join(inner, "out.txt"));
     fs.symlinkSync(join(inner, "a b.txt"), join(inner, "in.txt"));
     fs.writeFileSync(join(root, "www-next"), "beside");
+    fs.symlinkSync(root, join(inner, "up"));
     const rows: [string, number][] = [
       ["/a%20b.txt", 200],
       ["/in.txt", 200],
@@ -231,6 +251,9 @@ test("directory refuses what is not in the folder", () =>
       ["/sub", 308],
       ["/", 404],
       ["/out.txt", 404],
+      ["/up", 404],
+      ["/up/", 404],
+      ["/up/digits.txt", 404],
       ["/.env", 404],
       ["/%2eenv", 404],
       ["/../digits.txt", 404],
