@@ -236,8 +236,8 @@ export class H2Session {
     if (stream === undefined || stream.remoteEnded) {
       this.#giveBack(size);
       if (stream === undefined) {
-        this.#onClosed(id);
-        return;
+        if (size === 0) this.#idlers.count();
+        return this.#onClosed(id);
       }
       throw new H2StreamError(h2.STREAM_CLOSED, `Stream ${id} had ended`);
     }
@@ -504,8 +504,9 @@ export class H2Session {
   /** An error of a stream (RFC 9113, 5.4.2). */
   #refuse(id: number, error: H2StreamError): void {
     if (this.#isIdle(id)) throw new H2Error(error.h2code, error.message);
-    // Who makes us reset streams floods us as well as who resets them.
-    this.#resets.count();
+    // Who makes us reset streams floods us as well as who resets them. What
+    // is refused has cost nothing: it came, perhaps, before our settings did.
+    (error.h2code === h2.REFUSED_STREAM ? this.#idlers : this.#resets).count();
     this.#wasReset.add(id);
     this.sender.number(h2.RST_STREAM, id, error.h2code);
     const stream = this.streams.get(id);

@@ -53,6 +53,7 @@ class TunnelConnection implements SessionOwner, TransportEvents {
   readonly #fields: Fields;
   readonly #owner: TunnelOwner;
   #asked = false;
+  #stream: H2Stream | undefined;
   #answered = false;
   #over = false;
 
@@ -140,15 +141,23 @@ class TunnelConnection implements SessionOwner, TransportEvents {
       );
       return;
     }
-    this.#session.request(
+    this.#stream = this.#session.request(
       this.#fields,
       false,
       (stream) => new TunnelStream(this, stream),
     );
   }
 
-  goingAway(): void {
+  goingAway(last: number): void {
     // What has begun may end.
+    if (this.#stream !== undefined && this.#stream.id <= last) return;
+    const error = new NetError("The server refused the request unseen", {
+      code: "ERR_HTTP2_REFUSED_STREAM",
+      phase: "handshake",
+      retryable: true,
+    });
+    this.#session.abandon(error);
+    this.fail(error);
   }
 
   ponged(): void {

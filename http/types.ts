@@ -153,7 +153,8 @@ export interface ServeOptions {
     /**
      * Streams that a client may reset, or have reset by what it does, at once,
      * and a tenth of that each second; past it the connection ends with
-     * ENHANCE_YOUR_CALM. @default {1000}
+     * ENHANCE_YOUR_CALM. What is refused because too many are open counts
+     * half. @default {1000}
      */
     maxResets?: number;
     /** The same for its SETTINGS and PING. @default {1000} */

@@ -1201,6 +1201,16 @@ const FLOODS: Row[] = [
     CALM,
   ],
   [
+    "10.5: empty DATA on a stream that was reset are a flood",
+    [headers(1, ":method GET"), times(20_000, () => data(1, ""))],
+    CALM,
+  ],
+  [
+    "10.5: streams past the limit are a flood",
+    [times(5000, (i) => get(2 * i + 1, "/wait"))],
+    CALM,
+  ],
+  [
     "10.5: PRIORITY is a flood",
     [times(20_000, (i) => frame(PRIORITY, 0, 2 * i + 1, PRIORITY_OF_0))],
     any(CALM, OPEN),

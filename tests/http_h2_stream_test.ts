@@ -302,3 +302,24 @@ test("a client that gives no window loses its stream, and the source hears why",
     { ...closed, serve: { timeouts: { idle: 200 } } },
   );
 });
+
+test("streams past the limit are refused, and cost the others nothing", async () => {
+  let release!: () => void;
+  const released = new Promise<void>((resolve) => release = resolve);
+  await withH2(async () => {
+    await released;
+    return new LightResponse("ok");
+  }, async (peer) => {
+    // As a client may that does not know the limit yet.
+    const requests = Array.from({ length: 2500 }, (_, i) => get(2 * i + 1));
+    await peer.sendAll(bytesOf(...requests));
+    await peer.pinged();
+    release();
+    for (let i = 0; i < 1000; i++) {
+      await peer.until((f) => f.type === DATA, "an answer");
+    }
+    const refused = peer.frames.filter((f) => f.type === RST_STREAM);
+    assertEquals(refused.length, 1500);
+    assert(refused.every((f) => f.number === 7), "REFUSED_STREAM");
+  });
+});

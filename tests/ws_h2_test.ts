@@ -6,7 +6,9 @@ import type { HttpServer, ServeOptions } from "../http/mod.ts";
 import { connect, HandshakeError, isUpgrade, upgrade } from "../ws/mod.ts";
 import type { ConnectOptions, UpgradeOptions } from "../ws/mod.ts";
 import { assert, assertEquals, assertRejects } from "./assert.ts";
+import { frame, H2Peer, settings } from "./_h2_raw.ts";
 import { until, within } from "./_support.ts";
+import { serve as serveTcp } from "../tcp/mod.ts";
 import { pem } from "./_tls_support.ts";
 
 const tls = { cert: pem("server.pem"), key: pem("server.key") };
@@ -168,3 +170,41 @@ test("`connect()` over HTTP/2 refuses a server that has none, or no WebSockets",
   );
   await old.close({ timeout: 0 });
 });
+
+for (
+  const [name, frames] of [
+    ["GOAWAY that leaves it out", [7, 0, 8, 0, ...Array(8).fill(0)]],
+    ["REFUSED_STREAM", [3, 1, 4, 0, 0, 0, 0, 7]],
+  ] as const
+) {
+  test(`connect() over HTTP/2 fails at ${name}`, async () => {
+    const [type, stream, size, ...payload] = frames;
+    const server = await serveTcp(async (connection) => {
+      const peer = new H2Peer(connection, {
+        server: true,
+        greeting: settings([8, 1]),
+      });
+      await peer.request();
+      peer.send(frame(type, 0, stream, payload.slice(-size)));
+      await peer.closed();
+    }, { port: 0, hostname: "127.0.0.1" });
+    const { address } = server;
+    const port = address.transport === "unix" ? 0 : address.port;
+    try {
+      const error = await within(
+        assertRejects(
+          () =>
+            connect(`ws://127.0.0.1:${port}/`, {
+              http2: true,
+              timeout: 60_000,
+            }),
+          Error,
+        ),
+        10_000,
+      );
+      assert(`${error}`.includes("Cannot connect"), `${error}`);
+    } finally {
+      await server.close({ timeout: 0 });
+    }
+  });
+}
