@@ -149,11 +149,16 @@ export class NodeExchange implements RequestSource {
       body.end();
       this.trailers.resolve(headersOf(lowered(incoming.rawTrailers)));
     });
-    incoming.on("error", (error: Error) => body.fail(error));
+    incoming.on("error", (error: Error) => {
+      body.fail(error);
+      // Deno's response does not close for it.
+      this.#lose();
+    });
     return body;
   }
 
   #lose(): void {
+    if (this.lost !== undefined) return;
     const reason = this.lost = new ClosedError("The client is gone");
     this.#controller?.abort(
       new DOMException("The client is gone", "AbortError"),

@@ -6,6 +6,7 @@ import type { Fields } from "./_h1_types.ts";
 import { takeApart } from "./_response_parts.ts";
 import type { OutgoingBody } from "./_response_parts.ts";
 import { takeoverOf } from "./_takeover.ts";
+import { hidesType, isText, isUntyped, TEXT_TYPE } from "./_text_type.ts";
 import { trailersOf } from "./_trailers.ts";
 import { concat } from "./_request_body.ts";
 import { isLength } from "./_wire_response.ts";
@@ -133,11 +134,17 @@ async function send(exchange: NodeExchange, response: Response): Promise<void> {
       "Cannot send trailers: a listener of node:http does not, use serve()",
     );
   }
-  const { status, reason, fields, body, length, close } = takeApart(
+  const { status, reason, fields, body, length, close, typed } = takeApart(
     response,
     "fields",
   );
-  const head: Head = { status, reason, fields: fields.slice(), close };
+  const head: Head = {
+    status,
+    reason,
+    fields: fields.slice(),
+    close,
+    typed: typed || !hidesType || isUntyped(response),
+  };
   const bodiless = method === "HEAD" || status === 204 || status === 304;
   const declared = isLength(length) ? length : undefined;
   if (body instanceof ReadableStream && !bodiless) {
@@ -163,6 +170,14 @@ interface Head {
   readonly reason: string;
   readonly fields: Fields;
   readonly close: boolean;
+  /** Whether its type is known, and nothing is to be added. */
+  readonly typed: boolean;
+}
+
+/** Bun does not tell the type of a text: it is seen from what comes first. */
+function addType(head: Head, chunks: Uint8Array[], whole: boolean): void {
+  if (head.typed || chunks.length === 0 || !isText(chunks, whole)) return;
+  head.fields.push("content-type", TEXT_TYPE);
 }
 
 /** Sends the head. */
@@ -248,6 +263,7 @@ async function pipe(
   const start = () => {
     if (begun || failed || exchange.lost !== undefined) return;
     begun = true;
+    addType(head, held, false);
     begin(exchange, head, declared);
     for (const chunk of held) outgoing.write(chunk);
   };
@@ -296,6 +312,7 @@ async function pipe(
   if (begun) outgoing.end();
   else {
     begun = true;
+    addType(head, held, true);
     begin(exchange, head, String(sent));
     outgoing.end(concat(held));
   }

@@ -129,6 +129,7 @@ test("toNodeListener() gives what is there its length, and the right one", async
       for (const path of ["/", "/stream", "/wrong"]) {
         const text = await exchange(server, get(path));
         assert(text.includes("\r\ncontent-length: 5\r\n"), text);
+        if (path === "/") assert(text.includes(": text/plain;"), text);
         assert(text.endsWith("\r\n\r\nhello"), text);
       }
       const head = await exchange(server, get().replace("GET", "HEAD"));
@@ -311,4 +312,26 @@ test("toNodeListener() refuses what node:http cannot hand over", async () => {
       "handler",
     );
   }
+});
+
+test("toNodeListener() tells that a client is gone that was sending", async () => {
+  const told: string[] = [];
+  let begun = false;
+  await serving(
+    async (request, context) => {
+      begun = true;
+      context.completed.catch(() => told.push("completed"));
+      request.signal.addEventListener("abort", () => told.push("signal"));
+      await request.text().catch(() => told.push("body"));
+      return new Response("late");
+    },
+    async (server) => {
+      const client = await rawClient(server);
+      client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc");
+      await until(() => begun);
+      client.destroy();
+      await until(() => told.length === 3, "All three");
+      assertEquals(told.sort(), ["body", "completed", "signal"]);
+    },
+  );
 });
