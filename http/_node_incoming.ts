@@ -178,6 +178,7 @@ export function makeIncoming(
   incoming.url = targetOf(url);
   incoming.headers = grouped(fields);
   incoming.headersDistinct = distinct(fields);
+  if (reader !== undefined) tellBody(incoming);
   incoming.rawHeaders = fields.slice();
   incoming.httpVersion = version;
   incoming.httpVersionMajor = Number(version[0]);
@@ -195,6 +196,19 @@ export function makeIncoming(
   // Now: each of these is its own, and outlives what Express puts here.
   Object.setPrototypeOf(incoming, IncomingMessage.prototype);
   return incoming;
+}
+
+/**
+ * A body of HTTP/2 needs no field that says that there is one; with node:http
+ * it does, and parsers of bodies go by that.
+ */
+function tellBody({ headers, headersDistinct }: Incoming): void {
+  if (
+    headers["content-length"] !== undefined ||
+    headers["transfer-encoding"] !== undefined
+  ) return;
+  headers["transfer-encoding"] = "chunked";
+  headersDistinct["transfer-encoding"] = ["chunked"];
 }
 
 /** There will be no more of the request; as node:http also when it has no body. */

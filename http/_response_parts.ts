@@ -91,6 +91,8 @@ const ROLES: ReadonlyMap<string, Role> = new Map<string, Role>([
   ["transfer-encoding", "framing"],
   ["keep-alive", "framing"],
   ["proxy-connection", "framing"],
+  // A client's only; in HTTP/2 it would be an error (RFC 9113, 8.2.2).
+  ["te", "framing"],
   ["date", "date"],
   ["content-type", "type"],
   ["upgrade", "upgrade"],

@@ -4,7 +4,8 @@ import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { describe, test } from "node:test";
-import { fromNodeListener } from "../http/mod.ts";
+import { Client, fromNodeListener } from "../http/mod.ts";
+import { toReadable } from "../streams/mod.ts";
 import { assert, assertEquals } from "./assert.ts";
 import {
   bodyOf,
@@ -400,6 +401,50 @@ for (const engine of engines) {
     }
   });
 }
+
+describe("fromNodeListener() over HTTP/2", () => {
+  test("tells of a body without a length, as parsers of bodies look for it", async () => {
+    const client = new Client({ protocols: ["h2"] });
+    async function* body() {
+      yield "one";
+      yield "two";
+    }
+    await withServer(
+      fromNodeListener(async (req: IncomingMessage, res: ServerResponse) => {
+        let text = "";
+        for await (const chunk of req) text += String(chunk);
+        res.end(`${req.headers["transfer-encoding"] ?? "none"} ${text}`);
+      }),
+      { protocols: ["h2"] },
+      async (server) => {
+        const sent = client.post(server.url, { body: toReadable(body()) });
+        assertEquals(await within(sent.text()), "chunked onetwo");
+        assertEquals(await within(client.get(server.url).text()), "none ");
+      },
+    ).finally(() => client.close());
+  });
+
+  test("sends no field that HTTP/2 has not", async () => {
+    const client = new Client({ protocols: ["h2"] });
+    const fields = [
+      ...["connection", "keep-alive", "proxy-connection"],
+      ...["transfer-encoding", "upgrade", "te"],
+    ];
+    await withServer(
+      fromNodeListener((_req: IncomingMessage, res: ServerResponse) => {
+        for (const field of fields) res.setHeader(field, "x");
+        res.end("fine");
+      }),
+      { protocols: ["h2"] },
+      async (server) => {
+        const response = await within(client.get(server.url));
+        assertEquals(await response.text(), "fine");
+        const left = fields.filter((field) => response.headers.has(field));
+        assertEquals(left, []);
+      },
+    ).finally(() => client.close());
+  });
+});
 
 if (runtime === "node") {
   describe("node:http itself", () => {
