@@ -134,10 +134,10 @@ class TunnelConnection implements SessionOwner, TransportEvents {
     this.#asked = true;
     if (!this.#session.peer.extendedConnect) {
       this.fail(
-        new NetError("The server takes no extended CONNECT (RFC 8441)", {
-          code: "ERR_HANDSHAKE",
-          phase: "handshake",
-        }),
+        new NetError(
+          "The server takes no WebSockets over HTTP/2 (RFC 8441), connect without http2",
+          { code: "ERR_HANDSHAKE", phase: "handshake" },
+        ),
       );
       return;
     }

@@ -6,7 +6,8 @@ import { test } from "node:test";
 import { connect, upgrade } from "../ws/mod.ts";
 import type { WebSocketCloseInfo } from "../ws/mod.ts";
 import { serve } from "../tcp/mod.ts";
-import { assertEquals } from "./assert.ts";
+import { ConnectError } from "../streams/mod.ts";
+import { assertEquals, assertMatch, assertRejects } from "./assert.ts";
 import {
   DATA,
   data,
@@ -101,4 +102,29 @@ test("a tunnel over HTTP/2 that answers its last bytes with its end is over", as
     await peer.until((f) => (f.flags & END_STREAM) !== 0, "the end");
     assertEquals((await within(closed!)).clean, true);
   });
+});
+
+test("`connect()` over HTTP/2 says that the server takes no WebSockets on it, or what it says wrongly", async () => {
+  const greetings: [Uint8Array, string, RegExp][] = [
+    [settings(), "ERR_HANDSHAKE", /takes no WebSockets over HTTP\/2/],
+    [settings([8, 2]), "ERR_HTTP2_PROTOCOL_ERROR", /to ws:.*: [a-z].+/],
+  ];
+  for (const [greeting, code, message] of greetings) {
+    const server = await serve(async (connection) => {
+      const peer = new H2Peer(connection, { server: true, greeting });
+      await peer.closed();
+    }, { port: 0, hostname: "127.0.0.1" });
+    try {
+      const { port } = server.address as { port: number };
+      const error = await assertRejects(
+        () => within(connect(`ws://127.0.0.1:${port}/`, { http2: true })),
+        ConnectError,
+      );
+      assertEquals([error.code, error.phase], [code, "handshake"]);
+      assertEquals(error.retryable, false);
+      assertMatch(error.message, message);
+    } finally {
+      await within(server.close({ timeout: 0 }));
+    }
+  }
 });

@@ -282,7 +282,19 @@ function shake(
             fail(error);
           }
         },
-        failed: cut,
+        failed(error) {
+          // Not the connection, then, but what was said on it.
+          if (!/^ERR_H(ANDSHAKE|TTP2_)/.test(error.code)) return cut(error);
+          const said = error.message[0].toLowerCase() + error.message.slice(1);
+          fail(
+            new ConnectError(`Cannot connect to ${url}: ${said}`, {
+              code: error.code,
+              phase: "handshake",
+              retryable: false,
+              cause: error,
+            }),
+          );
+        },
       });
       return;
     }
