@@ -1,5 +1,6 @@
 import type { DialMarks } from "../tcp/_dial.ts";
-import type { Plan } from "./_client_carrier.ts";
+import type { Attempt } from "./_client_again.ts";
+import type { Carrier, Plan } from "./_client_carrier.ts";
 import type { Settled } from "./_client_options.ts";
 import type { ClientProgress } from "./_client_types.ts";
 import type { Answer, ClientTimings } from "./_client_response.ts";
@@ -17,6 +18,10 @@ export abstract class CallRecord implements Answer {
   protected headAt = 0;
   protected endAt: number | undefined;
   protected reused = false;
+  /** It wants a connection that nobody has used: one that was failed it. */
+  wary = false;
+  /** How often it was sent again. */
+  protected times = 0;
   /** How a connection of its own was reached. */
   protected marks: DialMarks | undefined;
   protected sentAt: number | undefined;
@@ -30,6 +35,12 @@ export abstract class CallRecord implements Answer {
   constructor(plan: Plan, given: Request | undefined) {
     this.plan = plan;
     this.#given = given;
+  }
+
+  /** What it came to on a connection. */
+  protected attempt(connection: Carrier | undefined): Attempt {
+    const { method } = this.plan;
+    return { method, reused: connection?.reused, times: this.times };
   }
 
   get href(): string {

@@ -4,6 +4,7 @@ import {
   SizeLimitError,
   TimeoutError,
 } from "../streams/errors.ts";
+import { goesAgain, isFarewell } from "./_client_again.ts";
 import { IncomingContent } from "./_client_content.ts";
 import type { ContentOwner } from "./_client_content.ts";
 import { CallRecord } from "./_client_answer.ts";
@@ -54,8 +55,6 @@ export interface Settle {
   reject(error: unknown): void;
 }
 
-/** Once it is sent, doing it twice is like doing it once (RFC 9110, 9.2.2). */
-const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
 const registry = new FinalizationRegistry<Call>((call) => call.forget());
@@ -85,7 +84,6 @@ export class Call extends CallRecord implements ContentOwner {
   readonly #follow: Follow;
   #promise: Settle | undefined;
   #connection: Carrier | undefined;
-  #replayed = false;
   #content: IncomingContent | undefined;
   #response: LightResponse | undefined;
   /** Events have no end to be waited for. */
@@ -134,6 +132,7 @@ export class Call extends CallRecord implements ContentOwner {
   #acquire(fresh: boolean): void {
     this.answered = false;
     this.headed = false;
+    this.wary = fresh;
     this.beginUpload();
     this.#source.acquire(this, fresh);
   }
@@ -247,6 +246,13 @@ export class Call extends CallRecord implements ContentOwner {
       // RFC 9110, 15.5.18: it may well do without the question.
       const plan = { ...this.plan, expect: undefined };
       this.#leave(head, () => this.#goOn(plan));
+      return;
+    }
+    if (
+      status === 408 && this.#sendable &&
+      isFarewell(head, this.attempt(this.#connection))
+    ) {
+      this.#leave(head, () => this.#again());
       return;
     }
     // A 205 has none, whatever comes with it (Fetch, 2.2.3).
@@ -368,25 +374,18 @@ export class Call extends CallRecord implements ContentOwner {
       afterwards();
       return;
     }
-    if (
-      !this.answered && !this.#replayed &&
-      (error.code === "ERR_HTTP2_REFUSED_STREAM"
-        // Nobody has seen it (RFC 9113, 8.7).
-        ? this.#sendable
-        // It was dying as the request was sent (RFC 9112, 9.3.1).
-        : connection?.reused && error.code !== "ETIMEDOUT" &&
-          error.code !== "ERR_BODY" && error.code !== "ERR_CLOSED" &&
-          this.#replayable)
-    ) {
-      this.#replayed = true;
-      this.#acquire(true);
-      return;
-    }
-    this.#settle(this.#wrap(error), false);
+    const attempt = this.attempt(connection);
+    if (!this.answered && this.#sendable && goesAgain(error, attempt)) {
+      this.#again();
+    } else this.#settle(this.#wrap(error), false);
   }
 
-  get #replayable(): boolean {
-    return IDEMPOTENT.has(this.plan.method) && this.#sendable;
+  /** On another connection. */
+  #again(): void {
+    this.times++;
+    this.#discarding = false;
+    this.#received = 0;
+    this.#acquire(true);
   }
 
   /** Whether the body, if there is one, can be sent now. */
@@ -471,7 +470,7 @@ export class Call extends CallRecord implements ContentOwner {
 
   #goOn(plan: Plan): void {
     this.plan = plan;
-    this.#replayed = false;
+    this.times = 0;
     this.#discarding = false;
     this.#received = 0;
     this.#acquire(false);

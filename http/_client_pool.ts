@@ -510,7 +510,7 @@ export class Host implements CallQueue {
 
   /** A connection can serve again: the next call's, or idle. */
   release(connection: H1Connection, fresh = false): void {
-    const call = this.#first;
+    const call = fresh ? this.#first : this.#unwary();
     if (call !== undefined) {
       if (!fresh && this.pool.yields(this)) {
         connection.destroy();
@@ -531,6 +531,18 @@ export class Host implements CallQueue {
     }
     this.#idle.push(connection);
     connection.sleep();
+  }
+
+  /** Who waits longest and takes what was used before. */
+  #unwary(): Call | undefined {
+    let call = this.#first;
+    while (call?.wary && this.#isDialing(call)) call = call.next;
+    return call;
+  }
+
+  #isDialing(call: Call): boolean {
+    for (const dial of this.#dials) if (dial.call === call) return true;
+    return false;
   }
 
   /** The call got a connection while its own was being made. */
