@@ -2,6 +2,7 @@ import type { Address } from "../streams/types.ts";
 import { listenError } from "../tcp/_errors.ts";
 import { wholeness } from "./_bun_body.ts";
 import { standardOf } from "./_client_response.ts";
+import { UNUSABLE } from "./_response_parts.ts";
 import { nativeOf } from "./response.ts";
 import { setExchange } from "./_exchange.ts";
 import type { NativeExchange, NativeSocketEvents } from "./_exchange.ts";
@@ -166,6 +167,8 @@ class BunHttpServer extends NativeServer {
       // It is a WebSocket by now: Bun wants no response.
       return undefined as unknown as Response;
     }
+    // Bun would send it empty.
+    if (response.bodyUsed) throw new TypeError(UNUSABLE);
     if (this.#idle > 0) {
       // So is a stream that is silent; of this kind they are by nature.
       if (!isWhole?.(response) && isEvents(response)) {

@@ -200,7 +200,8 @@ export function isResponse(value: unknown): value is Response {
       Object.prototype.toString.call(value) === "[object Response]");
 }
 
-const UNUSABLE = "Cannot send the response: its body was read before";
+export const UNUSABLE: string =
+  "Cannot send the response: its body was read before";
 
 /**
  * Takes a response apart, and its body out of it. The result is good until

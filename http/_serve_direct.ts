@@ -3,7 +3,7 @@ import type { Address } from "../streams/types.ts";
 import { clientOf } from "./_client_address.ts";
 import { statusOfError } from "./_error_status.ts";
 import { setExchange } from "./_exchange.ts";
-import { isResponse } from "./_response_parts.ts";
+import { isResponse, UNUSABLE } from "./_response_parts.ts";
 import type { ServeConfig } from "./_serve_options.ts";
 import type { HttpServer, ServerContext } from "./types.ts";
 
@@ -35,6 +35,7 @@ export async function fetchDirect(
         "Cannot send what the handler gave: it is no Response",
       );
     }
+    if (response.bodyUsed) throw new TypeError(UNUSABLE);
     return response;
   };
   let response: Response;

@@ -144,3 +144,31 @@ test("serve() refuses a status that is no integer", async () => {
     assertEquals(statusOf(await exchange(server, get())), 500);
   });
 });
+
+/** What may have been done to a response before it is given. */
+const spoilers: Record<string, (response: Response) => Promise<unknown>> = {
+  "read whole": (response) => response.text(),
+  "read in part": async (response) => {
+    const reader = response.body!.getReader();
+    await reader.read();
+    reader.releaseLock();
+  },
+  "cancelled": (response) => response.body!.cancel(),
+};
+
+for (const engine of engines) {
+  for (const [what, spoil] of Object.entries(spoilers)) {
+    test(`serve (${engine}) sends no response whose body was ${what}`, async () => {
+      const handler = async () => {
+        const response = new Response("hello");
+        await spoil(response);
+        return response;
+      };
+      await withServer(handler, { engine }, async (server) => {
+        assertEquals(statusOf(await exchange(server, get())), 500);
+        const direct = await server.fetch(new Request(server.url));
+        assertEquals([direct.status, await direct.text()], [500, ""]);
+      });
+    });
+  }
+}
