@@ -214,9 +214,12 @@ export class PrefaceReader {
 /** Streams that were reset here: frames may still be on their way to them. */
 export class ResetStreams {
   readonly #ids = new Set<number>();
+  /** The highest of those that were forgotten. */
+  #forgotten = 0;
 
+  /** Whether it was, or may have been: of many only the last are known. */
   has(id: number): boolean {
-    return this.#ids.has(id);
+    return id <= this.#forgotten || this.#ids.has(id);
   }
 
   add(id: number): void {
@@ -225,6 +228,7 @@ export class ResetStreams {
     if (ids.size <= MAX_RESET) return;
     for (const oldest of ids) {
       ids.delete(oldest);
+      this.#forgotten = Math.max(this.#forgotten, oldest);
       break;
     }
   }

@@ -342,7 +342,10 @@ export class H2ServerStream implements Carrier, StreamListener {
       }
     }
     if (now >= this.#resetAt) this.stream.reset(NO_ERROR);
-    if (now >= this.#bodyDeadline) {
+    if (this.#bodyDeadline !== Infinity && this.stream.session.windows.dry) {
+      // It cannot send while the bodies of others fill the connection.
+      this.#awaitBody();
+    } else if (now >= this.#bodyDeadline) {
       const { body } = this.server.config.timeouts;
       this.#breakOff(408, slowBody(body));
     }

@@ -44,7 +44,8 @@ export class H2Session {
   readonly sender: H2Sender;
   readonly #reader: h2.FrameReader;
   readonly #blocks: BlockReader;
-  readonly #windows: ReceiveWindows;
+  /** What the peer may send. */
+  readonly windows: ReceiveWindows;
   readonly #wasReset = new h2.ResetStreams();
   readonly #skipped = new h2.SkippedStreams();
   readonly #early = new Map<number, Priority>();
@@ -68,7 +69,7 @@ export class H2Session {
     this.#resets = new Guard("streams were reset", options.maxResets);
     this.#controls = new Guard("questions were asked", options.maxControls);
     this.#blocks = new BlockReader(options.header);
-    this.#windows = new ReceiveWindows(options.window, options.maxWindow);
+    this.windows = new ReceiveWindows(options.window, options.maxWindow);
   }
 
   /** Says what must be said first (RFC 9113, 3.4). */
@@ -87,7 +88,7 @@ export class H2Session {
       settings.push([h2.ENABLE_CONNECT_PROTOCOL, 1]);
     }
     this.sender.write(h2.settingsFrame(settings));
-    const more = this.#windows.session - h2.DEFAULT_WINDOW;
+    const more = this.windows.session - h2.DEFAULT_WINDOW;
     this.sender.number(h2.WINDOW_UPDATE, 0, more);
   }
 
@@ -226,7 +227,7 @@ export class H2Session {
     if (id === 0) throw protocolError("DATA without a stream");
     const size = payload.byteLength;
     this.dataBytes += size;
-    if (!this.#windows.take(size)) {
+    if (!this.windows.take(size)) {
       throw new H2Error(
         h2.FLOW_CONTROL_ERROR,
         "Cannot take data: the window of the connection is too small",
@@ -469,7 +470,7 @@ export class H2Session {
 
   #add(id: number, listen: (stream: H2Stream) => StreamListener): H2Stream {
     const stream = new H2Stream(this, id, {
-      receive: this.#windows.stream,
+      receive: this.windows.stream,
       send: this.sender.initialWindow,
     }, listen);
     this.streams.set(id, stream);
@@ -536,7 +537,7 @@ export class H2Session {
     this.#giveBack(read);
     if (stream.remoteEnded || stream.discarding) return;
     stream.unacked += read;
-    if (stream.unacked < this.#windows.stream / 2) return;
+    if (stream.unacked < this.windows.stream / 2) return;
     this.sender.number(h2.WINDOW_UPDATE, stream.id, stream.unacked);
     stream.receiveWindow += stream.unacked;
     stream.unacked = 0;
@@ -544,7 +545,7 @@ export class H2Session {
   }
 
   #giveBack(size: number): void {
-    const more = this.#windows.giveBack(size);
+    const more = this.windows.giveBack(size);
     if (more === 0) return;
     this.sender.number(h2.WINDOW_UPDATE, 0, more);
     this.#probe();
@@ -552,16 +553,16 @@ export class H2Session {
 
   /** Measures how much comes in a round trip; windows are to be twice that. */
   #probe(): void {
-    if (this.#probing || !this.#windows.beginProbe(this.dataBytes)) return;
+    if (this.#probing || !this.windows.beginProbe(this.dataBytes)) return;
     this.#probing = true;
     this.sender.frame(h2.PING, 0, 0, h2.PROBE);
   }
 
   #grow(): void {
-    const grown = this.#windows.endProbe(this.dataBytes);
+    const grown = this.windows.endProbe(this.dataBytes);
     if (grown === undefined) return;
     this.sender.write(
-      h2.settingsFrame([[h2.INITIAL_WINDOW_SIZE, this.#windows.stream]]),
+      h2.settingsFrame([[h2.INITIAL_WINDOW_SIZE, this.windows.stream]]),
     );
     for (const stream of this.streams.values()) {
       stream.receiveWindow += grown.stream;

@@ -1,4 +1,4 @@
-import { DEFAULT_WINDOW, MAX_WINDOW } from "./_h2_frames.ts";
+import { DEFAULT_WINDOW, FRAME_SIZE, MAX_WINDOW } from "./_h2_frames.ts";
 
 /** How many times the window of a stream that of the connection is. */
 const FACTOR = 8;
@@ -28,6 +28,11 @@ export class ReceiveWindows {
   take(size: number): boolean {
     this.#left -= size;
     return this.#left >= 0;
+  }
+
+  /** Whether the peer can hardly send, whatever the windows of its streams. */
+  get dry(): boolean {
+    return this.#left < FRAME_SIZE;
   }
 
   /** Data was read: how much to tell the peer, or 0 for not yet. */

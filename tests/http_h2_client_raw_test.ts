@@ -691,6 +691,32 @@ describe("Client over HTTP/2: what it says", () => {
     });
   });
 
+  test("fetch() takes what is on its way to streams it has reset, however many (5.1)", async () => {
+    const abort = new AbortController();
+    const many = 1500;
+    await withH2Server(async (peer) => {
+      const streams: number[] = [];
+      while (streams.length < many) streams.push((await peer.request()).stream);
+      abort.abort();
+      for (let i = 0; i < many; i++) {
+        await peer.until((f) => f.type === RST_STREAM, "a reset");
+      }
+      for (const stream of streams) peer.send(head(stream), data(stream, "x"));
+      peer.send(answer((await peer.request()).stream, "still"));
+    }, async (client, url) => {
+      const { signal } = abort;
+      const all = await Promise.allSettled(
+        Array.from({ length: many }, () => client.get(url, { signal })),
+      );
+      assert(all.every((one) => one.status === "rejected"));
+      assertEquals(await client.get(url).text(), "still");
+      assertEquals(client.stats().open, 1);
+    }, {
+      peer: { greeting: settings([3, 2 * many]) },
+      client: { pool: { perHost: 1, queue: 2 * many } },
+    });
+  });
+
   test("fetch() gives up a server that sends DATA on a stream that is over (5.1)", async () => {
     let given!: () => void;
     const up = new Promise<void>((resolve) => given = resolve);
