@@ -129,6 +129,8 @@ function send(exchange: WireExchange, response: Response): void {
   const outgoing = takeApart(response, output.form);
   if (outgoing.status === 205) emptyOut(outgoing);
   if (takeover !== undefined) {
+    // Whoever waits to send the request is told first (RFC 9110, 7.8).
+    exchange.wanted();
     exchange.connection.beginTakeover(exchange, outgoing, takeover);
     return;
   }

@@ -91,6 +91,29 @@ test("context.tunnel() waits for the end of the request", async () => {
   );
 });
 
+test("context.tunnel() says 100 before it switches for who expects it", async () => {
+  await withServer(
+    (_, context) => context.tunnel(shout),
+    {},
+    async (server) => {
+      const client = await rawClient(server);
+      client.send(
+        "POST / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\n" +
+          "upgrade: shout/1\r\nexpect: 100-continue\r\n" +
+          "content-length: 5\r\n\r\n",
+      );
+      await client.until("HTTP/1.1 100 Continue\r\n\r\n");
+      client.send("helloearly");
+      await client.until("EARLY");
+      assertEquals(
+        client.text.split("\r\n").filter((line) => line.startsWith("HTTP")),
+        ["HTTP/1.1 100 Continue", "HTTP/1.1 101 Switching Protocols"],
+      );
+      client.destroy();
+    },
+  );
+});
+
 test("context.tunnel() ends with its handler, and tells what it threw", async () => {
   const told: unknown[] = [];
   await withServer(
