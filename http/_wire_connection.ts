@@ -362,6 +362,7 @@ export class WireConnection
       this.#refuse(error);
     }
     const exchange = this.#exchange as WireExchange | undefined;
+    if (exchange !== undefined) this.#writer.expectMore();
     if (exchange !== undefined && !this.#called) {
       this.#awaitBody(exchange);
       this.#call(exchange);
@@ -589,11 +590,7 @@ export class WireConnection
           this.transport.destroy();
           break;
         }
-        this.#refuseWith(
-          exchange,
-          408,
-          slowBody(body),
-        );
+        this.#refuseWith(exchange, 408, slowBody(body));
       }
     }
   }

@@ -32,6 +32,11 @@ export class BodyWriter extends Writer {
     super(transport, transport.gathers === true ? GO : HIGH_WATER_MARK);
   }
 
+  /** More is sure to be written, and perhaps soon: to leave with it is better. */
+  expectMore(): void {
+    this.linger(PATIENCE);
+  }
+
   override get full(): boolean {
     return super.full || (this.blocked && this.buffered >= HIGH_WATER_MARK);
   }

@@ -227,3 +227,51 @@ test("serve sends what a stream holds that ends with its chunk, behind it, or wi
     assertEquals(told, ["at once", "later"]);
   });
 });
+
+test("answers to pipelined requests that are there soon leave together", async () => {
+  const times = 200;
+  await withServer(
+    async () => {
+      await null;
+      return new Response("an answer");
+    },
+    { engine: "wire" },
+    async (server) => {
+      const client = await rawClient(server);
+      let pieces = 0;
+      client.socket.on("data", () => pieces++);
+      client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(times));
+      await client.until("an answer", times);
+      assert(pieces < times / 2, `${pieces}`);
+      client.destroy();
+    },
+  );
+});
+
+test("an answer does not wait for that to the next of the pipelined requests", async () => {
+  let read = () => {};
+  const seen = new Promise<void>((resolve) => read = resolve);
+  await withServer(
+    async (request) => {
+      const { pathname } = new URL(request.url);
+      if (pathname === "/3") await seen;
+      return new Response(`answer ${pathname}.`);
+    },
+    { engine: "wire" },
+    async (server) => {
+      const client = await rawClient(server);
+      client.send(
+        [1, 2, 3, 4].map((n) => `GET /${n} HTTP/1.1\r\nhost: x\r\n\r\n`)
+          .join(""),
+      );
+      await client.until("answer /2.");
+      read();
+      await client.until("answer /4.");
+      assertEquals(
+        [...client.text.matchAll(/answer \/(\d)/g)].map(([, n]) => n),
+        ["1", "2", "3", "4"],
+      );
+      client.destroy();
+    },
+  );
+});
