@@ -14,11 +14,11 @@ const SLICE = 1024 * 1024;
 /** Chunks up to this size are written from a buffer of their own. */
 const SMALL = 4096;
 /**
- * And up to this size from one that is used again; on Bun a second write costs
- * less than to copy much.
+ * And up to this size from one that is used again: to copy more costs more
+ * than to write it apart, but on Deno, where every write is dear.
  */
-const MEDIUM = ((globalThis as { Bun?: unknown }).Bun === undefined ? 64 : 32) *
-  1024;
+const MEDIUM =
+  ((globalThis as { Deno?: unknown }).Deno === undefined ? 32 : 64) * 1024;
 /** With room for what frames a chunk. */
 const FRAME = MEDIUM + 16;
 /** Of these so many are kept. */
