@@ -1,3 +1,4 @@
+import { cancelBody } from "./_body_cancel.ts";
 import { bodyOf, onceBody, wholeBody } from "./_client_body.ts";
 import type { ClientBody, Puller, RequestBody } from "./_client_body.ts";
 import { multipartBody } from "./_client_multipart.ts";
@@ -46,7 +47,9 @@ export function bodyFrom(
   if (request.bodyUsed) {
     throw new TypeError("Cannot fetch: the body of the Request was read");
   }
-  return request.body === null ? undefined : peek(request.body);
+  return request.body === null
+    ? undefined
+    : peek(request.body, request.headers.get("content-type"));
 }
 
 /**
@@ -55,6 +58,7 @@ export function bodyFrom(
  */
 async function peek(
   stream: ReadableStream<Uint8Array>,
+  type: string | null,
 ): Promise<RequestBody> {
   const reader = stream.getReader();
   const first = await reader.read();
@@ -74,7 +78,7 @@ async function peek(
       const { done, value } = await (ahead.shift() ?? reader.read());
       return done ? undefined : value;
     },
-    cancel: (reason) => void reader.cancel(reason).catch(() => {}),
+    cancel: (reason) => cancelBody(reader, type, reason),
   }));
 }
 

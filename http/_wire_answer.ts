@@ -2,7 +2,7 @@ import { COPY_LIMIT } from "../tcp/_writer.ts";
 import { statusOfError } from "./_error_status.ts";
 import type { Fields } from "./_h1_types.ts";
 import type { Outgoing } from "./_response_parts.ts";
-import { cancelResponse } from "./_response_cancel.ts";
+import { cancelBody, cancelResponse, typeOf } from "./_body_cancel.ts";
 import { takeApart } from "./_response_parts.ts";
 import { takeoverOf } from "./_takeover.ts";
 import { isThenable } from "./_thenable.ts";
@@ -184,7 +184,9 @@ function emptyOut(outgoing: Outgoing): void {
   const { body } = outgoing;
   outgoing.body = null;
   outgoing.length = undefined;
-  if (body instanceof ReadableStream) body.cancel().catch(() => {});
+  if (body instanceof ReadableStream) {
+    cancelBody(body.getReader(), typeOf(outgoing), undefined);
+  }
 }
 
 /** The handler gave no response that can be sent. */

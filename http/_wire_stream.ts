@@ -3,7 +3,7 @@ import { COPY_LIMIT } from "../tcp/_writer.ts";
 import type { Fields } from "./_h1_types.ts";
 import { concat } from "./_request_body.ts";
 import type { BodyReader } from "./_request_body.ts";
-import { cancelBody, typeOf } from "./_response_cancel.ts";
+import { cancelBody, typeOf } from "./_body_cancel.ts";
 import { addField } from "./_response_parts.ts";
 import type { Outgoing } from "./_response_parts.ts";
 import { hasEnded } from "./_node_ended.ts";

@@ -3,6 +3,7 @@ import { trustOf } from "./_client_address.ts";
 import { NodeExchange } from "./_node_message.ts";
 import type { NodeRequest, NodeResponse } from "./_node_message.ts";
 import type { Fields } from "./_h1_types.ts";
+import { cancelBody, cancelResponse, typeOf } from "./_body_cancel.ts";
 import { takeApart } from "./_response_parts.ts";
 import type { OutgoingBody } from "./_response_parts.ts";
 import { takeoverOf } from "./_takeover.ts";
@@ -121,7 +122,7 @@ async function answer(
 async function send(exchange: NodeExchange, response: Response): Promise<void> {
   const { outgoing, method } = exchange;
   if (exchange.lost !== undefined) {
-    response?.body?.cancel(exchange.lost).catch(() => {});
+    cancelResponse(response, exchange.lost);
     return;
   }
   if (response?.status === 101 || takeoverOf(response) !== undefined) {
@@ -151,7 +152,9 @@ async function send(exchange: NodeExchange, response: Response): Promise<void> {
     await pipe(exchange, { head, body, declared });
     return;
   }
-  if (body instanceof ReadableStream) body.cancel().catch(() => {});
+  if (body instanceof ReadableStream) {
+    cancelBody(body.getReader(), typeOf(head), undefined);
+  }
   // Of HEAD and 304 the handler may know what would have come.
   const size = body instanceof ReadableStream || (bodiless && body === null)
     ? declared
@@ -252,7 +255,7 @@ async function pipe(
   let drained: (() => void) | undefined;
   outgoing.on("drain", () => drained?.());
   exchange.onLost = (reason) => {
-    reader.cancel(reason).catch(() => {});
+    cancelBody(reader, typeOf(head), reason);
     drained?.();
   };
   const held: Uint8Array[] = [];
@@ -271,7 +274,7 @@ async function pipe(
     try {
       start();
     } catch (error) {
-      reader.cancel(error).catch(() => {});
+      cancelBody(reader, typeOf(head), error);
       exchange.report(error);
       outgoing.destroy();
     }
@@ -306,7 +309,7 @@ async function pipe(
     }
   } catch (error) {
     failed = true;
-    reader.cancel(error).catch(() => {});
+    cancelBody(reader, typeOf(head), error);
     throw error;
   }
   if (begun) outgoing.end();

@@ -582,6 +582,26 @@ describe("a coded body", () => {
   });
 });
 
+test("fetch() lets go of a Request's form when it is aborted", async () => {
+  const form = new FormData();
+  for (let i = 0; i < 100; i++) {
+    form.append(`f${i}`, new File(["x".repeat(100_000)], "f"));
+  }
+  const arrived = deferred<void>();
+  // It reads nothing, and answers nothing.
+  await withClient(nodeServer(() => arrived.resolve()), async (client, at) => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const request = new Request(at.url, { method: "POST", body: form, signal });
+    const answered = client.fetch(request);
+    await Promise.race([arrived.promise, answered]);
+    controller.abort();
+    await assertRejects(async () => await answered);
+    // As long as it takes to write one: then it shows if one failed.
+    await new Response(form).arrayBuffer();
+  });
+});
+
 describe("bodyOf", () => {
   test("reads what node:http gives", () =>
     withClient(

@@ -335,3 +335,30 @@ test("toNodeListener() tells that a client is gone that was sending", async () =
     },
   );
 });
+
+test("toNodeListener() lets go of a form that HEAD is not sent, or a client that left", async () => {
+  const form = new FormData();
+  form.append("a", "1");
+  form.append("b", new File(["x".repeat(100_000)], "b"));
+  let over = () => {};
+  const left = new Promise<void>((resolve) => over = resolve);
+  await serving(async (request) => {
+    if (request.method === "GET") {
+      await new Promise<void>((resolve) => {
+        request.signal.addEventListener("abort", () => resolve());
+      });
+      over();
+    }
+    return new Response(form);
+  }, async (server) => {
+    for (const ask of ["HEAD", "GET"]) {
+      const client = await rawClient(server);
+      client.send(`${ask} / HTTP/1.1\r\nhost: x\r\n\r\n`);
+      if (ask === "HEAD") await client.until("HTTP/1.1 200");
+      client.destroy();
+    }
+    await left;
+    // As long as it takes to write one: then it shows if one failed.
+    await new Response(form).arrayBuffer();
+  });
+});

@@ -40,7 +40,7 @@ export function cancelResponse(response: Response, reason: unknown): void {
 
 /** The content type among the fields of a response that was taken apart. */
 export function typeOf(
-  { lines, fields }: { lines: string; fields: Fields },
+  { lines = "", fields }: { lines?: string; fields: Fields },
 ): string | undefined {
   const at = fields.indexOf("content-type");
   if (at !== -1) return fields[at + 1];
