@@ -335,7 +335,7 @@ export class WireConnection
   /** The request is answered: on to what has come behind it. */
   #next(): void {
     this.#exchange = this.#loan = undefined;
-    if (this.#last || this.server.closing) {
+    if (this.#last) {
       this.#leave();
       return;
     }
@@ -349,6 +349,7 @@ export class WireConnection
     } else if (this.#reader.stopped) this.#goOn();
     // Nobody reads the body any more that it was held for.
     else this.makeRoom();
+    if (this.server.closing) this.server.rests(this);
   }
 
   /** On to the requests that have come meanwhile. */

@@ -194,6 +194,11 @@ export class WireServer implements HttpServer {
     return exchange.admitted = true;
   }
 
+  /** It is answered, with a head that did not tell of the close to come. */
+  rests(connection: ServedConnection): void {
+    this.#farewell.rest(connection);
+  }
+
   /** From now on only the transport is kept. */
   handOver(connection: ServedConnection, taken: TakenTransport): void {
     this.#taken.add(taken);
@@ -301,7 +306,9 @@ export class WireServer implements HttpServer {
     this.#connections.add(connection);
     transport.attach(connection);
     connection.data(first);
-    if (this.closing && !connection.resting) connection.shutDown();
+    if (!this.closing) return;
+    if (connection.resting) this.rests(connection);
+    else connection.shutDown();
   }
 
   #look(): void {

@@ -2,7 +2,7 @@
 
 import { test } from "node:test";
 import type { ServeOptions } from "../http/mod.ts";
-import { assertEquals, assertStringIncludes } from "./assert.ts";
+import { assert, assertEquals, assertStringIncludes } from "./assert.ts";
 import { getOn, rawClient, withServer } from "./_http_raw.ts";
 import { until, within } from "./_support.ts";
 
@@ -48,6 +48,49 @@ for (const [name, options] of variants) {
       },
     ));
 }
+
+test("close() answers who was told before that the connection stays, once more", async () => {
+  let open = () => {};
+  const wait = new Promise<void>((resolve) => open = resolve);
+  await withServer(
+    () =>
+      new Response(
+        new ReadableStream({
+          async start(controller) {
+            controller.enqueue(new Uint8Array(5));
+            await wait;
+            controller.close();
+          },
+        }),
+      ),
+    {},
+    async (server) => {
+      const [asks, rests, ahead] = await Promise.all(
+        [1, 2, 3].map(() => rawClient(server)),
+      );
+      for (const client of [asks, rests, ahead]) {
+        client.send(getOn());
+        await client.until("5\r\n");
+        assert(!client.text.includes("connection: close"));
+      }
+      ahead.send(getOn());
+      const closed = server.close();
+      open();
+      await asks.until("\r\n0\r\n\r\n");
+      asks.send(getOn());
+      for (const client of [asks, ahead]) {
+        const text = await client.untilEnd();
+        assertEquals(client.error, undefined);
+        assertEquals(text.split("200 OK").length, 3);
+        assertStringIncludes(text, "connection: close");
+        client.destroy();
+      }
+      assertEquals((await rests.untilEnd()).split("200 OK").length, 2);
+      rests.destroy();
+      await within(closed);
+    },
+  );
+});
 
 test("close() under load loses no request of connections that are kept", () =>
   withServer(() => new Response("fine"), {}, async (server) => {
