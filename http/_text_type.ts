@@ -1,3 +1,5 @@
+import { openEnd } from "../streams/_utf8_end.ts";
+
 /** What a body of text is when nobody says otherwise, as the standard has it. */
 export const TEXT_TYPE = "text/plain;charset=UTF-8";
 
@@ -44,7 +46,7 @@ export function isText(chunks: readonly Uint8Array[], whole: boolean): boolean {
   let open = false;
   try {
     for (const chunk of chunks) {
-      const rest = open ? 0 : chunk.byteLength - cutOff(chunk);
+      const rest = open ? 0 : chunk.byteLength - openEnd(chunk);
       if (rest > 0 && !isUtf8(chunk.subarray(0, rest))) return false;
       if (rest === chunk.byteLength) continue;
       // A character is cut: the decoder has it, and goes on with it.
@@ -58,18 +60,6 @@ export function isText(chunks: readonly Uint8Array[], whole: boolean): boolean {
   } finally {
     if (open) forget();
   }
-}
-
-/** How many bytes at the end are the beginning of a character. */
-function cutOff(bytes: Uint8Array): number {
-  const size = bytes.byteLength;
-  for (let back = 1; back <= 3 && back <= size; back++) {
-    const c = bytes[size - back];
-    if (c < 0x80) return 0;
-    if (c < 0xc0) continue;
-    return back < (c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4) ? back : 0;
-  }
-  return 0;
 }
 
 /** Drops what a cut character left behind. */

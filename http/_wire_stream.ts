@@ -4,6 +4,7 @@ import type { Fields } from "./_h1_types.ts";
 import { concat } from "./_request_body.ts";
 import type { BodyReader } from "./_request_body.ts";
 import { cancelBody, typeOf } from "./_body_cancel.ts";
+import { afterQuickEnd } from "./_body_end.ts";
 import { addField } from "./_response_parts.ts";
 import type { Outgoing } from "./_response_parts.ts";
 import { hasEnded } from "./_node_ended.ts";
@@ -13,12 +14,7 @@ import { hidesType, isText, TEXT_TYPE } from "./_text_type.ts";
 import type { OutgoingTrailers } from "./_trailers.ts";
 import type { WireExchange } from "./_wire_exchange.ts";
 
-/**
- * Microtasks that the head waits for the end of the body: a stream made of
- * what is there anyway ends within a few, and then has a length.
- */
-const HOPS = 12;
-/** Bytes, in more than one chunk, that wait for that at most. */
+/** Bytes, in more than one chunk, that wait for the end at most. */
 const HELD = 256 * 1024;
 
 /**
@@ -33,9 +29,6 @@ const GO_CHUNKS = 256;
 const { setImmediate } = globalThis as {
   setImmediate?: (callback: () => void) => void;
 };
-
-/** Node makes an object of its own for every `queueMicrotask`. */
-const resolved = Promise.resolve();
 
 /** Calls back once whatever else there is to do had its turn. */
 function later(callback: () => void): void {
@@ -97,13 +90,10 @@ export class ResponseStream {
       }
     }
     this.#read();
-    let left = HOPS;
-    const hop = () => {
-      if (this.#committed || this.#over) return;
-      if (left-- === 0) this.#commit();
-      else resolved.then(hop);
-    };
-    resolved.then(hop);
+    afterQuickEnd(
+      () => this.#committed || this.#over,
+      () => this.#commit(),
+    );
   }
 
   /** Nothing of the body is sent. */

@@ -61,8 +61,8 @@ export class BodyWriter extends Writer {
    */
   writePart(bytes: Uint8Array, chunked: boolean): number {
     const size = bytes.byteLength;
-    this.linger(PATIENCE);
     if (size > MEDIUM) return this.#writeLong(bytes, chunked);
+    this.linger(PATIENCE);
     if (!chunked) {
       if (size <= COPY_LIMIT) this.copy(bytes);
       else {

@@ -4,6 +4,7 @@ import { NodeExchange } from "./_node_message.ts";
 import type { NodeRequest, NodeResponse } from "./_node_message.ts";
 import type { Fields } from "./_h1_types.ts";
 import { cancelBody, cancelResponse, typeOf } from "./_body_cancel.ts";
+import { afterQuickEnd } from "./_body_end.ts";
 import { takeApart } from "./_response_parts.ts";
 import type { OutgoingBody } from "./_response_parts.ts";
 import { takeoverOf } from "./_takeover.ts";
@@ -228,18 +229,8 @@ function grouped(fields: Fields): Map<string, string[]> {
   return byName;
 }
 
-/** Microtasks that the head waits for the end of a body that is there. */
-const HOPS = 12;
-/** Bytes that wait for that at most. */
+/** Bytes that wait for the end of a body at most. */
 const HELD = 64 * 1024;
-
-/** Calls back after so many turns of the microtask queue. */
-function after(hops: number, callback: () => void): void {
-  if (hops === 0) callback();
-  else resolved.then(() => after(hops - 1, callback));
-}
-
-const resolved = Promise.resolve();
 
 /** Writes a body as fast as the client takes it, and not faster. */
 async function pipe(
@@ -270,7 +261,7 @@ async function pipe(
     begin(exchange, head, declared);
     for (const chunk of held) outgoing.write(chunk);
   };
-  after(HOPS, () => {
+  afterQuickEnd(() => begun, () => {
     try {
       start();
     } catch (error) {
