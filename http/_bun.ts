@@ -1,5 +1,6 @@
 import type { Address } from "../streams/types.ts";
 import { listenError } from "../tcp/_errors.ts";
+import { ipBytes } from "../tcp/_ip.ts";
 import { wholeness } from "./_bun_body.ts";
 import { standardOf } from "./_client_response.ts";
 import { UNUSABLE } from "./_response_parts.ts";
@@ -125,7 +126,7 @@ class BunHttpServer extends NativeServer {
         websocket,
       });
     } catch (error) {
-      throw listenError(error, where);
+      throw listenError(nameless(error, config), where);
     }
     this.address = path === undefined
       ? { transport: "tcp", hostname, port: this.raw.port ?? port }
@@ -290,4 +291,14 @@ class BunContext extends NativeContext<BunRequest> {
   get raw(): unknown {
     return this.exchange.raw;
   }
+}
+
+/** Bun says nothing of use when it cannot look a name up. */
+function nameless(error: unknown, { hostname, path }: ServeConfig): unknown {
+  const known = ["EADDRINUSE", "EADDRNOTAVAIL", "EACCES"];
+  const { code = "" } = error as { code?: string };
+  return path !== undefined || !/^E[A-Z]+$/.test(code) ||
+      known.includes(code) || ipBytes(hostname) !== undefined
+    ? error
+    : Object.assign(error as Error, { code: "ENOTFOUND" });
 }

@@ -98,6 +98,15 @@ const ROLES: ReadonlyMap<string, Role> = new Map<string, Role>([
   ["upgrade", "upgrade"],
 ]);
 
+/** Refuses what is no status to inform with. */
+export function checkInforming(status: number): void {
+  if (status !== 102 && status !== 103) {
+    throw new RangeError(
+      `Cannot inform: the status must be 102 or 103: ${status}`,
+    );
+  }
+}
+
 /**
  * The fields of an informational response, found valid: none that is for a
  * connection or a body (RFC 9110, 8.6; RFC 9112, 6.1).

@@ -1,9 +1,10 @@
 import { ClosedError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
+import { cancelResponse } from "./_body_cancel.ts";
 import { clientOf } from "./_client_address.ts";
 import { statusOfError } from "./_error_status.ts";
 import { setExchange } from "./_exchange.ts";
-import { isResponse, UNUSABLE } from "./_response_parts.ts";
+import { checkInforming, isResponse, UNUSABLE } from "./_response_parts.ts";
 import type { ServeConfig } from "./_serve_options.ts";
 import type { HttpServer, ServerContext } from "./types.ts";
 
@@ -35,7 +36,12 @@ export async function fetchDirect(
         "Cannot send what the handler gave: it is no Response",
       );
     }
-    if (response.bodyUsed) throw new TypeError(UNUSABLE);
+    if (response.bodyUsed || response.body?.locked) {
+      throw new TypeError(UNUSABLE);
+    }
+    if (response.status === 0) {
+      throw new TypeError("Cannot send what the handler gave: its status is 0");
+    }
     return response;
   };
   let response: Response;
@@ -51,7 +57,15 @@ export async function fetchDirect(
     }
   }
   context.finish();
-  return response;
+  return request.method === "HEAD" ? headOf(response) : response;
+}
+
+/** What HEAD gets of a response: all but the body. */
+function headOf(response: Response): Response {
+  if (response.body === null) return response;
+  const { status, statusText, headers } = response;
+  cancelResponse(response, undefined);
+  return new Response(null, { status, statusText, headers });
 }
 
 class DirectContext implements ServerContext {
@@ -101,7 +115,8 @@ class DirectContext implements ServerContext {
     );
   }
 
-  inform(): void {
+  inform(status: 102 | 103): void {
+    checkInforming(status);
     // There is nobody on the way who could use it.
   }
 

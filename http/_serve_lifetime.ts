@@ -28,6 +28,7 @@ export class Lifetime implements Home {
   #expired = false;
   #tasks = 0;
   #deadline: ReturnType<typeof setTimeout> | undefined;
+  #closeBy = Infinity;
 
   constructor(events: LifetimeEvents) {
     this.#events = events;
@@ -71,10 +72,12 @@ export class Lifetime implements Home {
       this.#shutdown.clear();
       for (const member of [...this.#members]) member.goodbye();
     }
-    // A later call may set another deadline.
-    clearTimeout(this.#deadline);
+    const by = performance.now() + timeout;
     if (timeout === 0) this.#expire();
-    else if (timeout <= 2 ** 31 - 1) {
+    else if (timeout <= 2 ** 31 - 1 && by < this.#closeBy) {
+      // A later call may only shorten the wait.
+      this.#closeBy = by;
+      clearTimeout(this.#deadline);
       this.#deadline = setTimeout(() => this.#expire(), timeout);
     }
     this.check();
@@ -83,6 +86,8 @@ export class Lifetime implements Home {
 
   #expire(): void {
     this.#expired = true;
+    this.#closeBy = -Infinity;
+    clearTimeout(this.#deadline);
     this.#events.destroy();
     this.check();
   }

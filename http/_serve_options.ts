@@ -1,9 +1,12 @@
 import {
   checkAmount,
   checkFlag,
+  checkHost,
   checkKnown,
+  checkPath,
   checkPort,
 } from "../tcp/_options.ts";
+import { checkServerTls } from "../tcp/_tls_options.ts";
 import type { Address } from "../streams/types.ts";
 import type { TlsServerOptions, Wiretap } from "../tcp/types.ts";
 import { trustOf } from "./_client_address.ts";
@@ -129,6 +132,9 @@ export function resolveOptions(
 ): ServeConfig {
   checkKnown(options, KNOWN, WHAT);
   checkPort(options.port, WHAT);
+  checkPath(options.path, WHAT);
+  checkHost(options.hostname, WHAT);
+  checkFlag(options.reusePort, "reusePort", WHAT);
   checkAmount(options.backlog, "backlog", WHAT);
   const { engine = "wire", path, tls } = options;
   if (engine !== "wire" && engine !== "native") {
@@ -152,6 +158,7 @@ export function resolveOptions(
       throw new TypeError(`Cannot serve: ${name} must be a function`);
     }
   }
+  if (tls !== undefined) checkServerTls(tls, WHAT);
   const { proxyProtocol = false } = options;
   checkFlag(proxyProtocol, "proxyProtocol", WHAT);
   const given = new Set<string>();

@@ -4,7 +4,7 @@ import type { Connection, TlsInfo } from "../tcp/types.ts";
 import { TcpConnection } from "../tcp/_connection.ts";
 import type { Fields, HeadMemo, RequestHead } from "./_h1_types.ts";
 import { headersOf, makeRequest } from "./_request.ts";
-import { informingFields } from "./_response_parts.ts";
+import { checkInforming, informingFields } from "./_response_parts.ts";
 import type { RequestSource } from "./_request.ts";
 import { canonicalTarget } from "./_request_url.ts";
 import { RequestBody } from "./_request_body.ts";
@@ -321,11 +321,7 @@ class WireContext implements ServerContext {
 
   inform(status: 102 | 103, headers?: HeadersInit): void {
     const exchange = this.#exchange;
-    if ((status as number) !== 102 && (status as number) !== 103) {
-      throw new RangeError(
-        `Cannot inform: the status must be 102 or 103: ${status}`,
-      );
-    }
+    checkInforming(status);
     if (exchange.answered) {
       throw new TypeError("Cannot inform: the response has begun");
     }

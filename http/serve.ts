@@ -43,6 +43,12 @@ export async function serve(
       'Cannot serve: this runtime has no native server, use engine: "wire"',
     );
   }
-  config.onListen?.(server.address);
+  try {
+    config.onListen?.(server.address);
+  } catch (error) {
+    // Nobody would have it, and nobody could close it.
+    await server.close({ timeout: 0 });
+    throw error;
+  }
   return server;
 }

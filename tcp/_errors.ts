@@ -45,11 +45,17 @@ const DNS_CODES = new Set(["ENOTFOUND", "EAI_AGAIN", "EAI_NODATA"]);
 
 /** The POSIX code of a runtime's own error, as well as it tells. */
 export function codeOf(error: unknown): string {
-  const { code, name, message = "" } = error as {
+  const { code, name, message = "", syscall } = error as {
     code?: unknown;
     name?: string;
     message?: string;
+    syscall?: string;
   };
+  // No name can be so: Node, and Deno, tell it from one that nobody has.
+  if (
+    (code === "EINVAL" && syscall === "getaddrinfo") ||
+    (name === "URIError" && message.startsWith("invalid host"))
+  ) return "ENOTFOUND";
   if (typeof code === "string" && /^E[A-Z_]+$/.test(code)) {
     return code === "EAI_NONAME" ? "ENOTFOUND" : code;
   }

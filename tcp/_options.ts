@@ -12,7 +12,11 @@ export function checkPort(port: unknown, what: string, least = 0): void {
 /** Refuses a host that is no text. */
 export function checkHost(hostname: unknown, what: string): void {
   if (hostname === undefined) return;
-  if (typeof hostname !== "string" || hostname === "") {
+  // Brackets are of URLs: some runtimes take them for an unknown name.
+  if (
+    typeof hostname !== "string" || hostname === "" ||
+    hostname.startsWith("[") || hostname.includes("\0")
+  ) {
     throw new TypeError(
       `Cannot ${what}: hostname must be a name or an address: ${hostname}`,
     );

@@ -4,6 +4,7 @@ import { checkLookup } from "./_lookup.ts";
 import type { Lookup } from "./_lookup.ts";
 import {
   checkAmount,
+  checkFlag,
   checkFunction,
   checkHost,
   checkIp,
@@ -122,6 +123,7 @@ export async function connect(options: TcpConnectOptions): Promise<Connection> {
   checkAmount(options.timeout, "timeout", "connect");
   checkAmount(options.highWaterMark, "highWaterMark", "connect");
   checkAmount(options.maxBuffered, "maxBuffered", "connect");
+  checkFlag(options.noDelay, "noDelay", "connect");
   if (typeof options.keepAlive !== "boolean") {
     checkAmount(options.keepAlive, "keepAlive", "connect");
   }

@@ -139,6 +139,28 @@ for (const engine of modes) {
     );
   });
 
+  test(`close() called again waits no longer than it was told first, ${engine}`, async () => {
+    let called = 0;
+    await withServer(
+      () => {
+        called++;
+        return new Promise(() => {});
+      },
+      { engine },
+      async (server) => {
+        const client = await rawClient(server);
+        client.send(getOn());
+        await until(() => called === 1);
+        const first = server.close({ timeout: 100 });
+        server.close();
+        server.close({ timeout: Infinity });
+        await within(first, 3000, "close()");
+        await client.untilEnd();
+        client.destroy();
+      },
+    );
+  });
+
   test(`close() may be called again, and hurried, ${engine}`, async () => {
     let called = 0;
     await withServer(

@@ -103,6 +103,13 @@ describe("tcp.connect()", () => {
       "Cannot connect to nohost.invalid:1",
     );
     assertEquals([name.code, name.phase], ["ENOTFOUND", "lookup"]);
+    for (const hostname of ["a b", "a..b", "a".repeat(300)]) {
+      const none = await assertRejects(
+        () => within(connect({ hostname, port: 1 })),
+        DnsError,
+      );
+      assertEquals([none.code, none.phase], ["ENOTFOUND", "lookup"]);
+    }
     const path = await assertRejects(
       () => within(connect({ path: "/nonexistent/socket" })),
       ConnectError,
@@ -353,6 +360,9 @@ describe("tcp.connect()", () => {
       [{ port: 70000 }, RangeError],
       [{ port: 1, hostname: "" }, TypeError],
       [{ port: 1, hostname: 7 }, TypeError],
+      [{ port: 1, hostname: "[::1]" }, TypeError],
+      [{ port: 1, hostname: "a\0b" }, TypeError],
+      [{ port: 1, noDelay: 1 }, TypeError],
       [{ path: "/tmp/x", localAddress: LOCAL }, TypeError],
       [{ port: 1, localAddress: "here" }, TypeError],
       [{ port: 1, timeout: -1 }, RangeError],
