@@ -307,8 +307,9 @@ export class CacheEngine {
   async #compare(
     visit: Visit,
     { status, headers }: ClientResponse,
-    { requestTime, responseTime, step }: Exchange,
+    exchange: Exchange,
   ): Promise<void> {
+    const { requestTime, step } = exchange;
     if (status !== 200 || this.#outdated(visit.key, step)) return;
     const list = await this.#read(visit.key);
     if (!list.some((one) => this.#matches(one, visit))) return;
@@ -320,12 +321,7 @@ export class CacheEngine {
         }
         const same = isSame(one, headers);
         if (same === undefined) return [one];
-        const fresh: StoredResponse = {
-          ...one,
-          headers: freshened(one, headers),
-          requestTime,
-          responseTime,
-        };
+        const fresh = renewed(one, headers, visit, exchange);
         return same && isStorable(fresh.status, new Headers(copied(fresh)))
           ? [fresh]
           : [];
@@ -338,7 +334,7 @@ export class CacheEngine {
     { stored }: Found,
     response: ClientResponse,
     why: string,
-    { requestTime, responseTime, step }: Exchange,
+    exchange: Exchange,
   ): Promise<ClientResponse> {
     const tag = response.headers.get("etag");
     if (
@@ -348,13 +344,8 @@ export class CacheEngine {
       // That was said of something else.
       return await this.#forward(visit, undefined, why);
     }
-    const fresh: StoredResponse = {
-      ...stored,
-      headers: freshened(stored, response.headers),
-      requestTime,
-      responseTime,
-    };
-    if (!this.#outdated(visit.key, step)) {
+    const fresh = renewed(stored, response.headers, visit, exchange);
+    if (!this.#outdated(visit.key, exchange.step)) {
       if (isStorable(fresh.status, new Headers(copied(fresh)))) {
         await this.#keep(visit, fresh);
       } else await this.#drop(visit);
@@ -557,4 +548,23 @@ interface Exchange {
   readonly responseTime: number;
   /** When it began, in steps. */
   readonly step: number;
+}
+
+/** What was stored, as fresh as the fields of a 304 or HEAD make it. */
+function renewed(
+  stored: StoredResponse,
+  headers: Headers,
+  visit: Visit,
+  { requestTime, responseTime }: Exchange,
+): StoredResponse {
+  const fields = freshened(stored, headers);
+  // They may tell more of them apart than was known.
+  const names = varyNames(storedField({ headers: fields }, "vary")) ?? [];
+  return {
+    ...stored,
+    headers: fields,
+    vary: names.map((name) => [name, visit.value(name)]),
+    requestTime,
+    responseTime,
+  };
 }

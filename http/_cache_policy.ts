@@ -220,8 +220,10 @@ export function judge(
   const left = lifetime - age;
   const noCache = directives.has("no-cache");
   const strict = noCache || directives.has("must-revalidate");
-  // An age that is just the one allowed will do (RFC 9111, 5.2.1.1).
-  const young = wish.maxAge === undefined || age <= wish.maxAge;
+  // An age that is just the one allowed will do (RFC 9111, 5.2.1.1); but who
+  // says 0 wants it validated, also what came within this second.
+  const young = wish.maxAge === undefined ||
+    (wish.maxAge > 0 && age <= wish.maxAge);
   const fresh = left > 0 && young && left >= wish.minFresh;
   const stale = young ? -left : Math.max(-left, age - wish.maxAge!);
   const lenient = !strict && wish.minFresh === 0;
@@ -264,8 +266,9 @@ export function freshened(
   const news = storedHeaders(headers)
     .filter(([name]) => !NOT_UPDATED.has(name));
   const names = new Set(news.map(([name]) => name));
-  // The age was that of what is validated now.
-  names.add("age");
+  // The age was that of what is validated now; a date that is missing is the
+  // one when it came (RFC 9110, 6.6.1).
+  names.add("age").add("date");
   return [
     ...stored.headers.filter(([name]) => !names.has(name))
       .map(([name, value]): [string, string] => [name, value]),

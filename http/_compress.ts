@@ -1,6 +1,6 @@
 import type { MaybePromise } from "../streams/types.ts";
 import { BegunBody, encoded, piecesOf } from "./_compress_stream.ts";
-import { acceptedOf } from "./_file_types.ts";
+import { acceptedOf, varyOf } from "./_file_types.ts";
 import { compressWhole, hasCoding } from "./_node_zlib.ts";
 import type { Coding } from "./_node_zlib.ts";
 import { isResponse, takeApart } from "./_response_parts.ts";
@@ -292,16 +292,6 @@ function carry(from: Response, to: Response): Response {
   const trailers = trailersOf(from);
   if (trailers !== undefined) setTrailers(to, trailers);
   return to;
-}
-
-/** The value of `Vary` with it; `undefined` when it is there already. */
-function varyOf(value: string | null): string | undefined {
-  if (value === null || value.trim() === "") return "accept-encoding";
-  const names = value.toLowerCase().split(",").map((name) => name.trim());
-  if (names.includes("*") || names.includes("accept-encoding")) {
-    return undefined;
-  }
-  return `${value}, accept-encoding`;
 }
 
 function addVary(fields: readonly string[]): string[] {

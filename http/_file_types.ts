@@ -113,3 +113,16 @@ export function acceptedOf(
     identity: (weights.get("identity") ?? weights.get("*") ?? 1) > 0,
   };
 }
+
+/**
+ * The value of `Vary` with `accept-encoding`; `undefined` when it is there
+ * already.
+ */
+export function varyOf(value: string | null): string | undefined {
+  if (value === null || value.trim() === "") return "accept-encoding";
+  const names = value.toLowerCase().split(",").map((name) => name.trim());
+  if (names.includes("*") || names.includes("accept-encoding")) {
+    return undefined;
+  }
+  return `${value}, accept-encoding`;
+}

@@ -1,4 +1,5 @@
 import { open, rename, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
 
 /**
  * Writes chunks to a file of another name beside the path, which gets its own
@@ -9,13 +10,11 @@ export async function saveFile(
   path: string | URL,
   chunks: () => Promise<Uint8Array | undefined>,
 ): Promise<number> {
-  const suffix = `.${crypto.randomUUID()}.part`;
-  let half: string | URL;
-  if (typeof path === "string") half = path + suffix;
-  else {
-    half = new URL(path);
-    half.pathname += suffix;
-  }
+  // Not longer for the name being long: that may be as long as one can be.
+  const name = `.${crypto.randomUUID()}.part`;
+  const half = typeof path === "string"
+    ? join(dirname(path), name)
+    : new URL(name, path);
   // "wx": never into what is there, not even through a link.
   const file = await open(half, "wx");
   let size = 0;

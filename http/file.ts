@@ -1,7 +1,7 @@
 import { bodyOf, readWhole } from "./_file_body.ts";
 import type { Piece } from "./_file_body.ts";
 import { parseRanges, precondition, rangeHolds } from "./_file_conditions.ts";
-import { codingsFor, dispositionOf, typeOf } from "./_file_types.ts";
+import { codingsFor, dispositionOf, typeOf, varyOf } from "./_file_types.ts";
 import { factsAt, openFile, ownFactsAt } from "./_node_files.ts";
 import type { FileFacts } from "./_node_files.ts";
 import { Response as Light } from "./response.ts";
@@ -24,7 +24,10 @@ export interface FileOptions {
    * @default {true}
    */
   precompressed?: boolean;
-  /** More fields; they take the place of those made here. */
+  /**
+   * More fields; they take the place of those made here. What `Vary` has to
+   * hold is put behind that of theirs.
+   */
   headers?: HeadersInit;
 }
 
@@ -153,15 +156,20 @@ export async function file(
 
     const fields = new Headers();
     fields.set("etag", tag);
-    fields.set("last-modified", new Date(modified).toUTCString());
+    // None that is yet to come (RFC 9110 §8.8.2.1).
+    const told = new Date(Math.min(modified, Date.now()));
+    fields.set("last-modified", told.toUTCString());
     if (options.cacheControl !== undefined) {
       fields.set("cache-control", options.cacheControl);
     }
-    if (vary) fields.set("vary", "accept-encoding");
     const answer = (status: number, body: BodyInit | null) => {
-      for (const [name, value] of new Headers(options.headers)) {
-        fields.set(name, value);
-      }
+      const given = [...new Headers(options.headers)];
+      for (const [name] of given) fields.delete(name);
+      // There may be more than one cookie.
+      for (const [name, value] of given) fields.append(name, value);
+      // It depends on that all the same.
+      const depends = vary ? varyOf(fields.get("vary")) : undefined;
+      if (depends !== undefined) fields.set("vary", depends);
       return new Light(body, { status, headers: fields });
     };
 

@@ -55,6 +55,12 @@ const TABLE: Record<string, [name: string, steps: Step[]][]> = {
         now({ ...A, "content-length": "999" }),
       ),
     ],
+    ["with a Vary that came later", [
+      { at: 0, reply: kept({ ...A, vary: "x-a" }), body: "one" },
+      { at: 10, init: HEAD, reply: now({ ...A, vary: "x-a, x-b" }), body: "" },
+      { at: 11, body: "one", age: "1" },
+      { at: 12, init: { headers: { "x-b": "1" } }, reply: two, body: "two" },
+    ]],
     [
       "its fields, but those of its body",
       right(

@@ -61,6 +61,21 @@ const TABLE: Record<string, [name: string, steps: Step[]][]> = {
         told: "fwd=request; fwd-status=200; stored",
       },
     ]],
+    ["max-age=0, also for what came this second", [
+      { at: 0, reply: fresh(60, { etag: '"a"' }) },
+      {
+        at: 0,
+        init: { headers: { "cache-control": "max-age=0" } },
+        reply: { status: 304 },
+        sent: { "if-none-match": '"a"' },
+        body: "one",
+      },
+      {
+        at: 0,
+        init: { headers: { "cache-control": "max-age=0, max-stale" } },
+        body: "one",
+      },
+    ]],
     ["max-age that is no number, as 0", [
       { at: 0, reply: fresh(60) },
       {
@@ -288,6 +303,39 @@ const TABLE: Record<string, [name: string, steps: Step[]][]> = {
         },
         headers: { "content-encoding": null, "content-language": "en" },
         body: "one",
+      },
+    ]],
+    ["and takes a Date that is missing for now", [
+      { at: 0, reply: fresh(10, { etag: '"a"', date: date(0) }) },
+      { at: 50, reply: { status: 304 }, body: "one", age: "0" },
+      { at: 59, told: "hit; ttl=1", body: "one", age: "9" },
+    ]],
+    ["and heeds a Vary that came later", [
+      {
+        at: 0,
+        reply: fresh(1, { etag: '"a"', vary: "x-a" }),
+        init: { headers: { "x-b": "1" } },
+      },
+      {
+        at: 5,
+        reply: {
+          status: 304,
+          headers: { "cache-control": "max-age=60", vary: "x-a, x-b" },
+        },
+        init: { headers: { "x-b": "1" } },
+        body: "one",
+      },
+      {
+        at: 6,
+        init: { headers: { "x-b": "1" } },
+        body: "one",
+      },
+      {
+        at: 7,
+        reply: two,
+        init: { headers: { "x-b": "2" } },
+        sent: { "if-none-match": null },
+        body: "two",
       },
     ]],
     ["the request alone: its own fields are as they were", [

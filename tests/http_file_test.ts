@@ -114,6 +114,43 @@ test("file answers a range as RFC 9110 has it", () =>
     }
   }));
 
+test("file tells of no time that is yet to come", () =>
+  withFolder(async (root) => {
+    const ahead = new Date(Date.now() + 3_600_000);
+    fs.utimesSync(join(root, "digits.txt"), ahead, ahead);
+    const response = await ask(root);
+    const told = Date.parse(response.headers.get("last-modified")!);
+    assert(told <= Date.now(), `${told}`);
+    // The time that was told is not that of the file.
+    const since = response.headers.get("last-modified")!;
+    assertEquals((await ask(root, { "if-modified-since": since })).status, 200);
+    const tag = response.headers.get("etag")!;
+    assertEquals((await ask(root, { "if-none-match": tag })).status, 304);
+  }));
+
+test("file sends more fields as they are given", () =>
+  withFolder(async (root) => {
+    const headers: [string, string][] = [
+      ["set-cookie", "a=1"],
+      ["set-cookie", "b=2"],
+      ["vary", "origin"],
+      ["last-modified", "never"],
+    ];
+    const plain = await ask(root, {}, { headers });
+    assertEquals(plain.headers.getSetCookie(), ["a=1", "b=2"]);
+    assertEquals(plain.headers.get("vary"), "origin");
+    assertEquals(plain.headers.get("last-modified"), "never");
+    // With a file compressed beforehand it depends on what is accepted, too.
+    fs.writeFileSync(join(root, "digits.txt.gz"), gzipSync(DIGITS));
+    const tag = plain.headers.get("etag")!;
+    for (const sent of [{}, { "if-none-match": tag }]) {
+      const { headers: fields } = await ask(root, sent, { headers });
+      assertEquals(fields.get("vary"), "origin, accept-encoding");
+    }
+    const all = await ask(root, {}, { headers: { vary: "*" } });
+    assertEquals(all.headers.get("vary"), "*");
+  }));
+
 test("file sends several ranges in parts", () =>
   withFolder(async (root) => {
     const response = await ask(root, { range: "bytes=0-1,-2" });

@@ -218,6 +218,20 @@ describe("part.save()", () => {
       )
     ));
 
+  test("writes a file whose name is as long as one can be", () =>
+    withFolder(async (folder) => {
+      const name = "n".repeat(255);
+      const form = new FormData();
+      form.set("a", "x");
+      form.set("b", "y");
+      for await (const part of multipart(new Response(form))) {
+        const path = join(folder, name);
+        await part.save(part.name === "a" ? path : pathToFileURL(path));
+      }
+      assertEquals(await readdir(folder), [name]);
+      assertEquals(await readFile(join(folder, name), "utf8"), "y");
+    }));
+
   test("leaves nothing behind of a part that is cut off", () =>
     withFolder((folder) => {
       let failed: unknown;
