@@ -15,6 +15,7 @@ import {
   refusal,
   refuseGiven,
   refuseTls,
+  withCleanTls,
 } from "./_native.ts";
 import type { Protocol, ServeConfig } from "./_serve_options.ts";
 import { takeoverOf } from "./_takeover.ts";
@@ -69,7 +70,6 @@ const MAX_MESSAGE = 16 * 1024 * 1024;
 /** Bytes that wait on a WebSocket at most, before Bun drops messages. */
 const MAX_BUFFERED = 256 * 1024 * 1024;
 
-// deno-lint-ignore require-await
 export async function serveNative(config: ServeConfig): Promise<HttpServer> {
   refuseGiven(config, CANNOT, "Bun");
   refuseTls(config, ["alpn", "sni"], "Bun");
@@ -85,7 +85,7 @@ export async function serveNative(config: ServeConfig): Promise<HttpServer> {
       } ms, or serve with engine: "wire": ${idle}`,
     );
   }
-  return new BunHttpServer(config);
+  return new BunHttpServer(await withCleanTls(config));
 }
 
 class BunHttpServer extends NativeServer {

@@ -2,7 +2,13 @@ import { SizeLimitError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
 import { listenError } from "../tcp/_errors.ts";
 import { NativeContext, NativeRequest, NativeServer } from "./_native.ts";
-import { oldProtocolOf, refusal, refuseGiven, refuseTls } from "./_native.ts";
+import {
+  oldProtocolOf,
+  refusal,
+  refuseGiven,
+  refuseTls,
+  withCleanTls,
+} from "./_native.ts";
 import { exchangeKey, setExchange } from "./_exchange.ts";
 import type { NativeExchange } from "./_exchange.ts";
 import { Outcome } from "./_outcome.ts";
@@ -64,7 +70,6 @@ function addressOf({ transport, hostname, port, path }: DenoAddr): Address {
     : { transport: "tcp", hostname: hostname ?? "", port: port ?? 0 };
 }
 
-// deno-lint-ignore require-await
 export async function serveNative(config: ServeConfig): Promise<HttpServer> {
   refuseGiven(config, CANNOT, "Deno");
   if (config.reusePort && deno.listenDatagram === undefined) {
@@ -87,7 +92,7 @@ export async function serveNative(config: ServeConfig): Promise<HttpServer> {
     );
   }
   refuseTls(config, ["alpn", "ca", "clientAuth", "sni"], "Deno");
-  return new DenoHttpServer(config);
+  return new DenoHttpServer(await withCleanTls(config));
 }
 
 class DenoHttpServer extends NativeServer {

@@ -1,4 +1,5 @@
 import type { Address } from "../streams/types.ts";
+import { checkServerTls } from "../tcp/_tls_options.ts";
 import type { Connection, ServerStats, TlsInfo } from "../tcp/types.ts";
 import { clientOf } from "./_client_address.ts";
 import { statusOfError } from "./_error_status.ts";
@@ -31,6 +32,15 @@ export function refuseGiven(
   for (const name of names) {
     if (config.given.has(name)) throw refusal(`serve with ${name}`, runtime);
   }
+}
+
+/** With certificates that the runtimes' own servers read alike. */
+export async function withCleanTls(config: ServeConfig): Promise<ServeConfig> {
+  const { tls } = config;
+  if (tls === undefined) return config;
+  checkServerTls(tls);
+  const { credentialsOf } = await import("../tcp/_credentials.ts");
+  return { ...config, tls: { ...tls, ...credentialsOf(tls, "serve") } };
 }
 
 /** The same for the particulars of TLS. */

@@ -82,7 +82,9 @@ export async function dial(plan: DialPlan): Promise<Transport> {
       stop();
       stop = clock.limit(tlsTimeout);
     }
-    const { secureClient, whyUntrusted } = await import("./_node_tls.ts");
+    const { secureClient, whyUntrusted } = await import(
+      "./_node_tls_client.ts"
+    );
     const secure = {
       hostname,
       address,

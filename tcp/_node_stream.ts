@@ -2,8 +2,9 @@ import { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { setImmediate } from "node:timers";
 import type * as tls from "node:tls";
+import { ClosedError } from "../streams/errors.ts";
 import { NodeTransport } from "./_node_socket.ts";
-import type { TlsInfo, Transport } from "./_transport.ts";
+import type { TlsInfo, Transport, TransportEvents } from "./_transport.ts";
 
 /** How long the alert of a failed handshake may take, in ms. */
 const ALERT_TIMEOUT = 500;
@@ -130,11 +131,20 @@ function lineOf(subject: Record<string, string | string[]> = {}): string {
   ).join(", ");
 }
 
+/** What Deno cannot read, though it let it pass, counts as nothing shown. */
+function peerOf(socket: tls.TLSSocket): Partial<tls.PeerCertificate> {
+  try {
+    return socket.getPeerCertificate() ?? {};
+  } catch {
+    return {};
+  }
+}
+
 export function infoOf(
   socket: tls.TLSSocket,
   serverName: string | undefined,
 ): TlsInfo {
-  const { subject, raw } = socket.getPeerCertificate() ?? {};
+  const { subject, raw } = peerOf(socket);
   const info: { -readonly [K in keyof TlsInfo]: TlsInfo[K] } = {
     protocol: socket.getProtocol() ?? "unknown",
     authorized: raw !== undefined && socket.authorized,
@@ -220,6 +230,45 @@ export class TlsTransport extends NodeTransport {
   override unref(): void {
     this.#below.unref();
   }
+}
+
+/** After the handshake, which the peer's end may have come with. */
+export class SecureTransport extends TlsTransport {
+  readonly #socket: tls.TLSSocket;
+  #events: TransportEvents | undefined;
+
+  constructor(
+    socket: tls.TLSSocket,
+    below: Transport,
+    stream: Socket | TransportStream,
+    name: string | undefined,
+  ) {
+    super(
+      socket,
+      below,
+      stream instanceof TransportStream ? stream : undefined,
+      infoOf(socket, name),
+    );
+    this.#socket = socket;
+    // An alert is followed by an end, which is not a clean one.
+    socket.on("error", () => this.destroy());
+  }
+
+  override attach(events: TransportEvents): void {
+    const missed = !this.attached && this.#socket.readableEnded;
+    this.#events = events;
+    super.attach(events);
+    if (!missed) return;
+    queueMicrotask(() => {
+      if (!this.#socket.destroyed) this.#events!.end();
+    });
+  }
+}
+
+export function cutShort(): ClosedError {
+  return new ClosedError("The connection ended within the handshake", {
+    code: "ECONNRESET",
+  });
 }
 
 export const globals = globalThis as { Deno?: unknown; Bun?: unknown };

@@ -1,21 +1,19 @@
-import { createPrivateKey, X509Certificate } from "node:crypto";
-import { isIP } from "node:net";
-import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { setImmediate } from "node:timers";
 import * as tls from "node:tls";
-import { ClosedError, TimeoutError, TlsError } from "../streams/errors.ts";
+import { TimeoutError, TlsError } from "../streams/errors.ts";
 import type { NetError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
+import { cleanAuthorities, cleanPair, useless } from "./_credentials.ts";
 import { show, tlsError } from "./_errors.ts";
 import { runtime } from "./_node.ts";
 import {
+  cutShort,
   dismiss,
   globals,
-  infoOf,
   isDirect,
+  SecureTransport,
   streamOf,
-  TlsTransport,
   TransportStream,
 } from "./_node_stream.ts";
 import type {
@@ -26,183 +24,17 @@ import type {
 } from "./_runtime.ts";
 import { peekName } from "./_peek.ts";
 import type { Peeked } from "./_peek.ts";
-import { chooser } from "./_sni.ts";
+import { chooser, normalName } from "./_sni.ts";
 import type { Chooser } from "./_sni.ts";
 import { checkServerTls } from "./_tls_options.ts";
 import { turnAway } from "./_transport.ts";
-import type { Transport, TransportEvents } from "./_transport.ts";
-import type { TlsClientOptions, TlsServerOptions } from "./types.ts";
+import type { Transport } from "./_transport.ts";
+import type { TlsCertificate, TlsServerOptions } from "./types.ts";
 
 /** How long a client may take for its handshake, in ms. */
 const HANDSHAKE_TIMEOUT = 10_000;
 /** Servers kept for the handshakes to come. */
 const MAX_IDLE = 32;
-
-/** What a handshake is told beyond the options. */
-export interface SecurePlan {
-  /** The host that was asked for. */
-  hostname: string;
-  /** The same, for messages. */
-  address: Address;
-  signal?: AbortSignal;
-  /** Goes on when the server does not know ALPN at all. */
-  alpnOptional?: boolean;
-}
-
-/** After the handshake, which the peer's end may have come with. */
-class SecureTransport extends TlsTransport {
-  readonly #socket: tls.TLSSocket;
-  #events: TransportEvents | undefined;
-
-  constructor(
-    socket: tls.TLSSocket,
-    below: Transport,
-    stream: Socket | TransportStream,
-    name: string | undefined,
-  ) {
-    super(
-      socket,
-      below,
-      stream instanceof TransportStream ? stream : undefined,
-      infoOf(socket, name),
-    );
-    this.#socket = socket;
-    // An alert is followed by an end, which is not a clean one.
-    socket.on("error", () => this.destroy());
-  }
-
-  override attach(events: TransportEvents): void {
-    const missed = !this.attached && this.#socket.readableEnded;
-    this.#events = events;
-    super.attach(events);
-    if (!missed) return;
-    queueMicrotask(() => {
-      if (!this.#socket.destroyed) this.#events!.end();
-    });
-  }
-}
-
-/** The client's side of TLS over a transport that nobody has attached to. */
-export function secureClient(
-  below: Transport,
-  options: TlsClientOptions,
-  plan: SecurePlan,
-): Promise<Transport> {
-  const { address, signal, alpnOptional = false } = plan;
-  const name = options.serverName ?? plan.hostname;
-  if (signal?.aborted) {
-    below.destroy();
-    return Promise.reject(signal.reason);
-  }
-  return new Promise((resolve, reject) => {
-    const stream = streamOf(below);
-    let socket: tls.TLSSocket;
-    const settle = () => {
-      signal?.removeEventListener("abort", abort);
-      socket?.removeListener("secureConnect", accept);
-    };
-    const refuse = (error: unknown) => {
-      settle();
-      socket?.destroy();
-      below.destroy();
-      reject(tlsError(error, address));
-    };
-    const abort = () => {
-      settle();
-      socket.destroy();
-      below.destroy();
-      reject(signal!.reason);
-    };
-    const accept = () => {
-      settle();
-      if (
-        options.alpn !== undefined && !alpnOptional &&
-        typeof socket.alpnProtocol !== "string"
-      ) {
-        socket.destroy();
-        below.destroy();
-        reject(
-          new TlsError(
-            `Cannot agree on a protocol with ${show(address)}: it knows ` +
-              `none of ${options.alpn.join(", ")}`,
-            { code: "ERR_TLS_ALPN", address },
-          ),
-        );
-        return;
-      }
-      socket.removeListener("error", refuse);
-      socket.removeListener("close", gone);
-      resolve(
-        new SecureTransport(
-          socket,
-          below,
-          stream,
-          isIP(name) === 0 ? name : undefined,
-        ),
-      );
-    };
-    const gone = () => refuse(cutShort());
-    try {
-      socket = tls.connect({
-        socket: stream,
-        host: name,
-        servername: isIP(name) === 0 ? name : "",
-        ca: options.ca,
-        cert: options.cert,
-        key: options.key,
-        ALPNProtocols: options.alpn,
-        rejectUnauthorized: options.insecure !== true,
-        minVersion: "TLSv1.2",
-      });
-    } catch (error) {
-      refuse(error);
-      return;
-    }
-    signal?.addEventListener("abort", abort, { once: true });
-    socket.once("error", refuse);
-    socket.once("close", gone);
-    socket.once("secureConnect", accept);
-    // An error that comes after another one has nobody to tell.
-    socket.on("error", () => {});
-  });
-}
-
-/**
- * A more exact error than this one. Deno does not tell a certificate that has
- * expired from one that it does not trust: there it is fetched once more to be
- * looked at, with nothing sent and nothing shown, and no trust in it.
- */
-export async function whyUntrusted(
-  error: unknown,
-  options: TlsClientOptions,
-  plan: SecurePlan & { open(): Promise<Transport> },
-): Promise<unknown> {
-  if (
-    globals.Deno === undefined || !(error instanceof TlsError) ||
-    error.code !== "ERR_TLS_UNKNOWN_CA"
-  ) return error;
-  const { serverName, alpn } = options;
-  try {
-    const transport = await secureClient(
-      await plan.open(),
-      { serverName, alpn, insecure: true },
-      { ...plan, alpnOptional: true },
-    );
-    transport.destroy();
-    const { raw } = transport.tls!.peerCertificate!;
-    const { validFrom, validTo } = new X509Certificate(raw);
-    const code = Date.parse(validTo) < Date.now()
-      ? "CERT_HAS_EXPIRED"
-      : Date.parse(validFrom) > Date.now()
-      ? "CERT_NOT_YET_VALID"
-      : undefined;
-    if (code === undefined) return error;
-    const exact = new Error(`The certificate: ${code}`, { cause: error });
-    return tlsError(Object.assign(exact, { code }), plan.address);
-  } catch {
-    return error;
-  }
-}
 
 /** Alerts that go out before anything is encrypted (RFC 8446 §6). */
 const ALERTS: Readonly<Record<string, number>> = {
@@ -219,12 +51,6 @@ function alert(below: Transport, code: string): void {
   below.write(new Uint8Array([21, 3, 3, 0, 2, 2, number]));
 }
 
-function cutShort(): ClosedError {
-  return new ClosedError("The connection ended within the handshake", {
-    code: "ECONNRESET",
-  });
-}
-
 /** A server of node:tls that nobody listens on, for one handshake at a time. */
 interface Slot {
   readonly server: tls.Server;
@@ -234,12 +60,11 @@ interface Slot {
 
 type SniCallback = NonNullable<tls.TlsOptions["SNICallback"]>;
 
-function uselessPair(what: string, error: unknown): TlsError {
-  return new TlsError(
-    `Cannot serve: ${what}cert and key are of no use: ` +
-      (error as Error).message,
-    { code: "ERR_TLS_CERTIFICATE", cause: error },
-  );
+interface IdentityPlan extends TlsCertificate {
+  /** All the rest. */
+  readonly options: tls.TlsOptions;
+  /** Which it is, for messages. */
+  readonly what: string;
 }
 
 /** One certificate, with all that is made of it. */
@@ -255,22 +80,15 @@ class Identity {
 
   /** With `choose` its servers answer for others, too. */
   constructor(
-    options: tls.TlsOptions,
-    what: string,
+    { options, what, ...pair }: IdentityPlan,
     choose?: Chooser<Identity>,
   ) {
-    this.#options = options;
     this.#choose = choose;
     try {
-      const { cert, key } = options;
-      // Deno would only find out with the first client.
-      const own = new X509Certificate(cert as string);
-      if (!own.checkPrivateKey(createPrivateKey(key as string))) {
-        throw new TypeError("they do not belong together");
-      }
+      this.#options = { ...options, ...cleanPair(pair) };
       this.give(this.take());
     } catch (error) {
-      throw uselessPair(what, error);
+      throw useless("serve", `${what}cert and key are`, error);
     }
   }
 
@@ -317,6 +135,14 @@ class Identity {
       onSniError: undefined,
     };
     return slot;
+  }
+}
+
+function trusted(ca: TlsServerOptions["ca"]): string[] | undefined {
+  try {
+    return cleanAuthorities(ca);
+  } catch (error) {
+    throw useless("serve", "tls.ca is", error);
   }
 }
 
@@ -392,9 +218,7 @@ export class TlsAcceptor {
   #translate(options: TlsServerOptions): Setup {
     const { sni, clientAuth = this.#clientAuth } = options;
     const common: tls.TlsOptions = {
-      cert: options.cert,
-      key: options.key,
-      ca: options.ca,
+      ca: trusted(options.ca),
       requestCert: clientAuth !== "none",
       rejectUnauthorized: clientAuth === "require",
       ALPNProtocols: options.alpn,
@@ -402,14 +226,16 @@ export class TlsAcceptor {
       allowHalfOpen: true,
       pauseOnConnect: true,
     };
-    const own = new Identity(common, "tls.");
+    const { cert, key } = options;
+    const plan = { cert, key, options: common, what: "tls." };
+    const own = new Identity(plan);
     if (sni === undefined) return { own, choosing: own, choose: undefined };
     const choose = chooser(
       sni,
       ({ cert, key }, name) =>
-        new Identity({ ...common, cert, key }, `tls.sni: ${name}: `),
+        new Identity({ ...plan, cert, key, what: `tls.sni: ${name}: ` }),
     );
-    return { own, choose, choosing: new Identity(common, "tls.", choose) };
+    return { own, choose, choosing: new Identity(plan, choose) };
   }
 
   /** The handshake with one client; rejects with a `TlsError`. */
@@ -504,7 +330,7 @@ export class TlsAcceptor {
           socket,
           below,
           stream,
-          name || undefined,
+          name ? normalName(name) : undefined,
         );
         // Ended in this turn Node up to 24 leaves close_notify out.
         setImmediate(() => resolve(transport));

@@ -6,16 +6,19 @@ const NAME = /^[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*$/;
 /** Longest name of the DNS (RFC 1035 §2.3.4), without the last dot. */
 const MAX_NAME = 253;
 
-/** A host's name in the one form that names are compared in. */
+/**
+ * A host's name in the one form that names are compared in, and sent: without
+ * the dot of the root (RFC 6066 §3).
+ */
 export function normalName(name: string): string | undefined {
-  const lower = name.toLowerCase();
+  const lower = name.toLowerCase().replace(/\.$/, "");
   return lower.length <= MAX_NAME && NAME.test(lower) ? lower : undefined;
 }
 
 /** Throws unless this is a host's name, or one with `*` as its first label. */
 export function checkSniName(name: string, what: string): string {
   const bare = name.startsWith("*.") ? name.slice(2) : name;
-  if (normalName(bare) === undefined) {
+  if (normalName(bare) === undefined || bare.endsWith(".")) {
     throw new TypeError(
       `Cannot ${what}: tls.sni has a name that is no host's: ` +
         `${JSON.stringify(name)}: give letters, digits and -, as in ` +

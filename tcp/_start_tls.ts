@@ -45,12 +45,15 @@ export async function prepareStart(
   options: StartTlsOptions,
   hostname: string,
 ): Promise<Shake> {
-  const { secureClient, TlsAcceptor } = await import("./_node_tls.ts");
   const server = serverOptions(options);
   if (server === undefined) {
+    const { credentialsOf } = await import("./_credentials.ts");
+    const { secureClient } = await import("./_node_tls_client.ts");
+    credentialsOf(options, WHAT);
     return (below) =>
       secureClient(below, options, { hostname, address: below.remoteAddress });
   }
+  const { TlsAcceptor } = await import("./_node_tls.ts");
   const acceptor = new TlsAcceptor(server);
   return (below, head) => acceptor.accept(below, { head });
 }

@@ -1,3 +1,4 @@
+import { hasCertificate, isEncrypted, privateKeyOf } from "./_pem.ts";
 import { checkSniName } from "./_sni.ts";
 import type {
   TlsCertificate,
@@ -5,14 +6,32 @@ import type {
   TlsServerOptions,
 } from "./types.ts";
 
+/** Some runtimes take anything here and then trust something else. */
 function checkPem(value: unknown, name: string, what: string): void {
   if (value === undefined) return;
-  const all = Array.isArray(value) ? value : [value];
+  const all = name === "ca" && Array.isArray(value) ? value : [value];
   for (const one of all) {
-    // Some runtimes take anything here and then trust something else.
-    if (typeof one !== "string" || !one.includes("-----BEGIN ")) {
-      throw new TypeError(`Cannot ${what}: tls.${name} must be PEM text`);
+    if (typeof one !== "string" || !hasCertificate(one)) {
+      throw new TypeError(
+        `Cannot ${what}: tls.${name} must be PEM text with a certificate`,
+      );
     }
+  }
+}
+
+function checkKey(value: unknown, name: string, what: string): void {
+  if (value === undefined) return;
+  const key = typeof value === "string" ? privateKeyOf(value) : undefined;
+  if (key === undefined) {
+    throw new TypeError(
+      `Cannot ${what}: tls.${name} must be PEM text with a private key`,
+    );
+  }
+  if (isEncrypted(key)) {
+    throw new TypeError(
+      `Cannot ${what}: tls.${name} must be a key without a passphrase: ` +
+        "decrypt it first, say with openssl pkey",
+    );
   }
 }
 
@@ -76,7 +95,7 @@ function checkSni(sni: unknown, what: string): void {
       );
     }
     checkPem(cert, `sni: ${name}: cert`, what);
-    checkPem(key, `sni: ${name}: key`, what);
+    checkKey(key, `sni: ${name}: key`, what);
   }
 }
 
@@ -88,7 +107,7 @@ export function checkClientTls(
   refuseUnknown(options, CLIENT, what);
   checkPem(options.ca, "ca", what);
   checkPem(options.cert, "cert", what);
-  checkPem(options.key, "key", what);
+  checkKey(options.key, "key", what);
   checkAlpn(options.alpn, what);
   if ((options.cert === undefined) !== (options.key === undefined)) {
     throw new TypeError(`Cannot ${what}: tls.cert and tls.key belong together`);
@@ -114,7 +133,7 @@ export function checkServerTls(
     throw new TypeError(`Cannot ${what}: tls.cert and tls.key must be given`);
   }
   checkPem(cert, "cert", what);
-  checkPem(key, "key", what);
+  checkKey(key, "key", what);
   checkPem(ca, "ca", what);
   checkAlpn(alpn, what);
   checkSni(sni, what);
@@ -123,7 +142,10 @@ export function checkServerTls(
       `Cannot ${what}: no such tls.clientAuth: ${clientAuth}`,
     );
   }
-  if (clientAuth !== undefined && clientAuth !== "none" && ca === undefined) {
+  if (
+    clientAuth !== undefined && clientAuth !== "none" &&
+    (ca === undefined || ca.length === 0)
+  ) {
     throw new TypeError(`Cannot ${what}: tls.clientAuth needs tls.ca`);
   }
 }

@@ -10,11 +10,14 @@ import type { TlsInfo } from "./_transport.ts";
 
 export type { TlsInfo } from "./_transport.ts";
 
-/** A certificate and what it is used with, as PEM. */
+/**
+ * A certificate and what it is used with, as PEM. What stands around the
+ * certificates and the first key is passed over, so both may be in one file.
+ */
 export interface TlsCertificate {
   /** Certificate chain, the owner's own first. */
   cert: string;
-  /** Private key of the certificate. */
+  /** Private key of the certificate, without a passphrase. */
   key: string;
 }
 
