@@ -1,5 +1,4 @@
 import type { Address } from "../streams/types.ts";
-import { checkServerTls } from "../tcp/_tls_options.ts";
 import type { Connection, ServerStats, TlsInfo } from "../tcp/types.ts";
 import { clientOf } from "./_client_address.ts";
 import { statusOfError } from "./_error_status.ts";
@@ -38,7 +37,6 @@ export function refuseGiven(
 export async function withCleanTls(config: ServeConfig): Promise<ServeConfig> {
   const { tls } = config;
   if (tls === undefined) return config;
-  checkServerTls(tls);
   const { credentialsOf } = await import("../tcp/_credentials.ts");
   return { ...config, tls: { ...tls, ...credentialsOf(tls, "serve") } };
 }

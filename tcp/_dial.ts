@@ -83,7 +83,7 @@ export async function dial(plan: DialPlan): Promise<Transport> {
       stop = clock.limit(tlsTimeout);
     }
     const { secureClient, whyUntrusted } = await import(
-      "./_node_tls_client.ts"
+      "./_node_secure.ts"
     );
     const secure = {
       hostname,

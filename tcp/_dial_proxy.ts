@@ -22,7 +22,7 @@ async function reachProxy(
   const transport = await reach(attempt, { hostname, port, secure }, lookup);
   if (tls === undefined) return transport;
   const address: Address = { transport: "tcp", hostname, port };
-  const { secureClient } = await import("./_node_tls_client.ts");
+  const { secureClient } = await import("./_node_secure.ts");
   return await secureClient(
     transport,
     { alpn: ["http/1.1"], ...tls },

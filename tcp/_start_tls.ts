@@ -48,7 +48,7 @@ export async function prepareStart(
   const server = serverOptions(options);
   if (server === undefined) {
     const { credentialsOf } = await import("./_credentials.ts");
-    const { secureClient } = await import("./_node_tls_client.ts");
+    const { secureClient } = await import("./_node_secure.ts");
     credentialsOf(options, WHAT);
     return (below) =>
       secureClient(below, options, { hostname, address: below.remoteAddress });

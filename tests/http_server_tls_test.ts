@@ -79,7 +79,7 @@ test("serve() agrees on what is listed and on nothing else", async () => {
 test("serve() on the native engine refuses what of TLS it cannot do", async () => {
   if (!engines.includes("native")) return;
   const bad = runtime === "deno"
-    ? [{ alpn: ["h2"] }, { ca }, { clientAuth: "require" as const }]
+    ? [{ alpn: ["h2"] }, { ca }, { ca, clientAuth: "require" as const }]
     : [{ alpn: ["h2"] }];
   for (const more of bad) {
     await assertRejects(
