@@ -270,6 +270,34 @@ for (const engine of engines) {
       });
     });
 
+    for (const end of ["close", "destroy"] as const) {
+      test(`tells a listener of the end once, behind the message() that called ${end}()`, async () => {
+        const told: string[] = [];
+        let settle!: () => void;
+        const gate = new Promise<void>((resolve) => settle = resolve);
+        await serving({
+          async message(socket, data) {
+            void socket[end]();
+            if (data === "later") await gate;
+            told.push(`message ${data}`);
+          },
+          close: () => void told.push("close"),
+        }, async ({ url, sockets }) => {
+          for (const [i, data] of ["at once", "later"].entries()) {
+            const socket = await within(connect(url));
+            await socket.send(data);
+            await within(socket.closed);
+            await within(sockets[i].closed);
+            if (data === "later") settle();
+            const before = 2 * i;
+            await until(() => told.length >= before + 2, "the end");
+            await new Promise((resolve) => setTimeout(resolve, 10));
+            assertEquals(told.slice(before), [`message ${data}`, "close"]);
+          }
+        });
+      });
+    }
+
     test("closes with 1009 past maxMessageSize", async () => {
       await serving(echo, async ({ url, sockets }) => {
         const socket = await within(connect(url));

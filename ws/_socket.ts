@@ -78,6 +78,10 @@ export abstract class BaseSocket
   #pings: Pings | undefined;
   /** A promise of the listener's is awaited: messages queue behind it. */
   #awaiting = false;
+  /** The listener has a message just now: what ends it is told afterwards. */
+  #calling = false;
+  /** The listener knows of the end. */
+  #told = false;
   /** A `send` gave a promise: the listener is owed a `drain`. */
   #owesDrain = false;
   #info: WebSocketCloseInfo | undefined;
@@ -309,12 +313,15 @@ export abstract class BaseSocket
       if (!this.inbox.push(message)) this.hold();
     } else if (listener.message !== undefined) {
       this.#call(listener, message);
+      if (this.#info !== undefined) this.#farewell();
     }
   }
 
   #call(listener: Listener, message: Message): void {
+    this.#calling = true;
     try {
       const result = listener.message!(this, message);
+      this.#calling = false;
       if (result === undefined || !isThenable(result)) return;
       this.#awaiting = true;
       result.then(() => this.#next(), (error) => {
@@ -323,6 +330,7 @@ export abstract class BaseSocket
         this.#farewell();
       });
     } catch (error) {
+      this.#calling = false;
       this.crash(error);
     }
   }
@@ -395,7 +403,9 @@ export abstract class BaseSocket
   #farewell(): void {
     const info = this.#info;
     const { listener } = this;
-    if (info === undefined || listener === undefined || this.#awaiting) return;
+    if (info === undefined || listener === undefined || this.#told) return;
+    if (this.#awaiting || this.#calling) return;
+    this.#told = true;
     const report = this.#report;
     try {
       if (info.error !== undefined) {
