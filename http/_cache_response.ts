@@ -1,3 +1,5 @@
+import { append } from "./_append.ts";
+import type { Tail } from "./_append.ts";
 import type { Content } from "./_client_content.ts";
 import { join } from "./_client_content.ts";
 import { asResponse, LightResponse } from "./_client_response.ts";
@@ -38,6 +40,7 @@ class PassedContent implements Content {
   #onWhole: OnWhole | undefined;
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   #pieces: Uint8Array[] = [];
+  #tail: Tail | undefined;
   #size = 0;
 
   constructor(response: Response, max: number, onWhole: OnWhole | undefined) {
@@ -65,7 +68,7 @@ class PassedContent implements Content {
       this.#size += value.byteLength;
       if (this.#size > this.#max) this.#drop();
       // Whoever reads it may use its memory.
-      else this.#pieces.push(value.slice());
+      else this.#tail = append(this.#pieces, value.slice(), this.#tail);
     }
     return value;
   }
@@ -79,6 +82,7 @@ class PassedContent implements Content {
   #drop(): void {
     this.#onWhole = undefined;
     this.#pieces = [];
+    this.#tail = undefined;
   }
 }
 

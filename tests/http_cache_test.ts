@@ -136,6 +136,39 @@ describe("cache() over connections", () => {
     }, using(new MemoryStore(), { maxEntrySize: 1000 }));
   });
 
+  test("stores what comes in many small pieces", async () => {
+    const pieces = Array.from(
+      { length: 5000 },
+      (_, n) => new Uint8Array(n % 1500 === 0 ? 2000 : 3).fill(n),
+    );
+    let calls = 0;
+    const client = new Client({
+      ...using(),
+      transport: () => {
+        calls++;
+        const left = pieces.map((piece) => piece.slice());
+        const body = new ReadableStream({
+          pull(controller) {
+            const piece = left.shift();
+            if (piece === undefined) controller.close();
+            else controller.enqueue(piece);
+          },
+        });
+        return new Response(body, { headers: FRESH });
+      },
+    });
+    const first: number[] = [];
+    for await (const piece of (await client.get("http://test/")).body!) {
+      first.push(...piece);
+      piece.fill(0);
+    }
+    const again = await client.get("http://test/").bytes();
+    assertEquals(first.length, 3 * 4996 + 4 * 2000);
+    assertEquals([...again], first);
+    assertEquals(calls, 1);
+    await client.close();
+  });
+
   test("keeps bodies decoded, and apart from those that are not", () => {
     let calls = 0;
     const server = nodeServer((_request, response) => {
