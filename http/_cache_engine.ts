@@ -24,6 +24,7 @@ import {
   opaque,
   plain,
   refuse,
+  trustOf,
 } from "./_cache_request.ts";
 import { passed, served } from "./_cache_response.ts";
 import type { CacheStore, StoredResponse } from "./cache_store.ts";
@@ -475,12 +476,14 @@ export class CacheEngine {
       ? null
       : await hashOf(given);
     const { partition } = this.#settings;
+    const whose = partition === undefined
+      ? [secrets.get("authorization") ?? "", own ?? ""].join(" ").trim()
+      : String(await partition(request));
+    const trust = await trustOf(context, request.url);
     return {
       value: (name) =>
         secrets.has(name) ? secrets.get(name)! : normalised(headers.get(name)),
-      partition: partition === undefined
-        ? [secrets.get("authorization") ?? "", own ?? ""].join(" ").trim()
-        : String(await partition(request)),
+      partition: trust === "" ? whose : `${whose} tls ${trust}`,
     };
   }
 

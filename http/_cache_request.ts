@@ -1,4 +1,5 @@
 import { NetError } from "../streams/errors.ts";
+import type { MaybePromise } from "../streams/types.ts";
 import { storedField } from "./_cache_policy.ts";
 import type { Wish } from "./_cache_policy.ts";
 import { notCached } from "./_cache_response.ts";
@@ -108,6 +109,21 @@ export function isStored(value: unknown): value is StoredResponse {
     (stored.body === undefined || stored.body instanceof Uint8Array) &&
     typeof stored.requestTime === "number" &&
     typeof stored.responseTime === "number";
+}
+
+/**
+ * What is trusted and shown over TLS, hashed: what one got that trusts anybody,
+ * or shows a certificate, is not for others. `""` where nothing is said of it.
+ */
+export function trustOf(
+  { tls }: ClientContext,
+  url: string,
+): MaybePromise<string> {
+  if (tls === undefined || !url.startsWith("https:")) return "";
+  const { ca, cert, serverName, insecure = false } = tls;
+  const said = ca !== undefined || cert !== undefined ||
+    serverName !== undefined || insecure;
+  return said ? hashOf(JSON.stringify([ca, cert, serverName, insecure])) : "";
 }
 
 const MAX_HASHES = 64;

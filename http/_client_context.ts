@@ -1,3 +1,4 @@
+import type { TlsClientOptions } from "../tcp/types.ts";
 import type { CookieJar } from "./cookie_jar.ts";
 import type { ClientMiddleware } from "./_client_types.ts";
 
@@ -14,6 +15,8 @@ export interface ClientContext {
   readonly place: string;
   /** Whether the caller gives a Host, which no `Request` can tell. */
   readonly hosted: boolean;
+  /** Who is trusted, and who is shown, where it is said. */
+  readonly tls: TlsClientOptions | undefined;
 }
 
 const USUAL: ClientContext = {
@@ -23,6 +26,7 @@ const USUAL: ClientContext = {
   raw: false,
   place: "",
   hosted: false,
+  tls: undefined,
 };
 
 const contexts = new WeakMap<Request, ClientContext>();

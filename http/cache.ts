@@ -29,7 +29,7 @@ export interface CacheOptions {
   heuristic?: boolean | CacheHeuristic;
   /**
    * Names whose responses they are: a response is given to requests of the
-   * same partition only.
+   * same partition only. Those with another `tls` are always apart.
    *
    * @default a hash of `Authorization` and of cookies that come with the
    * request itself; cookies of the client's own jar are no difference

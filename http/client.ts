@@ -387,7 +387,7 @@ export class Client implements AsyncDisposable {
     const first = toRequest(draft, body, link?.signal);
     if (body?.replayable) markReplayable(first);
     if (this.#caching) {
-      const { unix, cookies, decompress } = settled;
+      const { unix, cookies, decompress, tls } = settled;
       const { host } = draft.given;
       setContext(first, {
         mode: init?.cache ?? draft.request?.cache ?? "default",
@@ -396,6 +396,7 @@ export class Client implements AsyncDisposable {
         raw: !decompress,
         place: [unix && `unix:${unix} `, host && `host:${host} `].join(""),
         hosted: host !== undefined,
+        tls,
       });
     }
     const send = (request: Request): Promise<ClientResponse> => {
