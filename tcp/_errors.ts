@@ -166,7 +166,7 @@ const TLS_FAILURES: readonly (readonly [RegExp, string, string])[] = [
     "there is no TLS version that both know",
   ],
   [
-    /WRONG_VERSION_NUMBER|HTTP_REQUEST|UNEXPECTED_MESSAGE|InvalidContentType/,
+    /WRONG_VERSION_NUMBER|HTTP_REQUEST|UNEXPECTED_?MESSAGE|InvalidContentType/i,
     "ERR_TLS_NOT_TLS",
     "the other side does not speak TLS",
   ],
@@ -186,6 +186,24 @@ function failureOf(
   ) ?? [];
 }
 
+/**
+ * What a failure is in few words, of which the runtimes make, with an alert:
+ * `F00:error:0A000410:SSL routines:f:ssl/tls alert handshake failure:rec.c:1:`,
+ * `error:10000410:SSL routines:f:SSLV3_ALERT_HANDSHAKE_FAILURE` and
+ * `received fatal alert: HandshakeFailure`.
+ */
+function reasonOf({ message = "" }: Failure): string {
+  const fatal = /fatal alert: (\w+)/.exec(message)?.[1];
+  const [, number = "0", given] =
+    /error:([0-9a-f]{8}):[^:]*:[^:]*:([^:]+)/i.exec(message) ?? [];
+  const reason = fatal?.replace(/\B[A-Z]/g, " $&") ??
+    given?.replaceAll("_", " ").replace(/^(?:ssl|tls)\S+ (?:alert )?/i, "");
+  if (reason === undefined) return message.trim();
+  // Reasons of OpenSSL from 1000 on are alerts of the peer's.
+  const alert = fatal !== undefined || parseInt(number, 16) % 4096 >= 1000;
+  return (alert ? "the other side refused: " : "") + reason.toLowerCase();
+}
+
 /** Whether an alert came, or what is none of TLS. */
 function isTlsFailure(error: unknown): boolean {
   const { code = "", message = "" } = error as Failure;
@@ -194,9 +212,8 @@ function isTlsFailure(error: unknown): boolean {
 
 /** What ended TLS once it was agreed on. */
 function tlsCutError(error: unknown, address: Address): NetError {
-  const [, code = "ERR_TLS", meaning = (error as Failure).message] = failureOf(
-    error as Failure,
-  );
+  const failure = error as Failure;
+  const [, code = "ERR_TLS", meaning = reasonOf(failure)] = failureOf(failure);
   return new TlsError(`TLS with ${show(address)} was cut: ${meaning}`, {
     code,
     address,
@@ -210,12 +227,15 @@ export function tlsError(error: unknown, address: Address): NetError {
   if (error instanceof NetError && !(error instanceof ClosedError)) {
     return error;
   }
-  const { code = "", message = "" } = error as Failure;
+  const { code = "" } = error as Failure;
   const [, ours, meaning] = failureOf(error as Failure);
   const cut = code === "ECONNRESET" || code === "EPIPE";
   return new TlsError(
     `Cannot agree on TLS with ${show(address)}: ${
-      meaning ?? (cut ? "the connection was cut in the handshake" : message)
+      meaning ??
+        (cut
+          ? "the connection was cut in the handshake"
+          : reasonOf(error as Failure))
     }`,
     {
       code: ours ?? (cut ? "ECONNRESET" : "ERR_TLS"),
