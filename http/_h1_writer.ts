@@ -171,9 +171,17 @@ export const CRLF: Uint8Array = new Uint8Array([CR, LF]);
 /** The last chunk, without trailers. */
 export const LAST_CHUNK: Uint8Array = encoder.encode("0\r\n\r\n");
 
-/** The line before the data of a chunk. */
+/** Of the chunk before: a stream is mostly made of chunks of one size. */
+let lastSize = -1;
+let lastHead = CRLF;
+
+/** The line before the data of a chunk; not to be changed. */
 export function chunkHead(size: number): Uint8Array {
-  return encodeHead(`${size.toString(16)}\r\n`);
+  if (size !== lastSize) {
+    lastHead = encodeHead(`${size.toString(16)}\r\n`);
+    lastSize = size;
+  }
+  return lastHead;
 }
 
 /** A whole chunk in one buffer; for small ones. */
