@@ -24,7 +24,8 @@ async function work(): Promise<void> {
   );
   console.log(`Worker ${process.pid}: curl ${server.url}`);
   for (const signal of signals) {
-    process.once(signal, async () => {
+    // Ctrl-C comes twice: from the terminal, and from who manages the workers.
+    process.on(signal, async () => {
       await server.close({ timeout: 5000 });
       process.exit();
     });

@@ -3,6 +3,7 @@ import { readdir } from "node:fs/promises";
 import process from "node:process";
 import { test } from "node:test";
 import { assertEquals, assertMatch } from "./assert.ts";
+import { text } from "../streams/mod.ts";
 import { connect, serve } from "../tcp/mod.ts";
 import { connect as connectWs } from "../ws/mod.ts";
 import { echoes } from "./_echoes.ts";
@@ -199,7 +200,26 @@ test("examples/every_core deals connections out to its workers", async () => {
     }
     await client.close();
     assertEquals(pids.size, 2, [...pids].join());
-    program.kill("SIGTERM");
+    // Ctrl-C tells a worker twice: the terminal does, and who manages it.
+    const busy = await connect({ hostname, port });
+    await busy.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    await within(Promise.resolve(busy.receive()));
+    await busy.send("GET / HTTP/1.1\r\nhost: x\r\n");
+    program.kill("SIGINT");
+    await until(async () => {
+      const other = await connect({ hostname, port }).catch(() => {});
+      other?.destroy();
+      return other === undefined;
+    }, "The end of listening");
+    for (const [, pid] of program.stdout.matchAll(/Worker (\d+):/g)) {
+      try {
+        process.kill(Number(pid), "SIGINT");
+      } catch {
+        // The one without a request has ended.
+      }
+    }
+    await busy.send("\r\n");
+    assertMatch(await within(text(busy)), /200 OK[^]*Worker/);
     assertEquals(await within(program.exit, 10_000, "The end"), 0);
     assertEquals(
       program.stderr.replace(/.*ExperimentalWarning.*\n.*\n/, ""),
