@@ -84,10 +84,16 @@ export async function directory(
     throw new TypeError(`Cannot serve a folder: its path is: ${root}`);
   }
   const { prefix = "", index = "index.html" } = options;
+  if (typeof prefix !== "string" || (prefix !== "" && prefix[0] !== "/")) {
+    throw new TypeError(
+      `Cannot serve a folder: prefix must begin with a slash: ${prefix}`,
+    );
+  }
   const wrong = wrongMethod(request);
   if (wrong !== undefined) return wrong;
   const { pathname, search } = new URL(request.url);
-  const base = prefix.endsWith("/") ? prefix.slice(0, -1) : prefix;
+  // As paths of URLs have it: a space in it is %20 there.
+  const base = new URL(`http://x${prefix}`).pathname.replace(/\/$/, "");
   if (pathname !== base && !pathname.startsWith(`${base}/`)) return notFound();
   const rest = pathname.slice(base.length);
   const names = namesOf(rest, options.dotfiles === true);

@@ -4,7 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { assert, assertEquals, assertStringIncludes } from "./assert.ts";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+} from "./assert.ts";
 import {
   bodyOf,
   exchange,
@@ -321,6 +326,21 @@ test("directory refuses what is not in the folder", () =>
       { prefix: "/s" },
     );
     assertEquals(moved.headers.get("location"), "/s/sub/?q=1");
+    for (
+      const [path, prefix] of [
+        ["/f%C3%B6%20o/digits.txt", "/fö o"],
+        ["/f%C3%B6/digits.txt", "/fö/"],
+        ["/digits.txt", "/"],
+      ]
+    ) {
+      const request = new Request(`http://localhost${path}`);
+      assertEquals((await directory(request, root, { prefix })).status, 200);
+    }
+    await assertRejects(
+      () => directory(asked(), root, { prefix: "s" }),
+      TypeError,
+      "prefix must begin with a slash: s",
+    );
     const out = await directory(
       new Request("http://localhost/out.txt"),
       inner,
