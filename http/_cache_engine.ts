@@ -11,6 +11,7 @@ import {
   varyNames,
   wishOf,
 } from "./_cache_policy.ts";
+import { Patience } from "./_cache_patience.ts";
 import type { Heuristic, Verdict, Wish } from "./_cache_policy.ts";
 import {
   conditionsOf,
@@ -41,6 +42,7 @@ import { FetchError } from "./errors.ts";
 export interface CacheSettings {
   readonly store: CacheStore;
   readonly maxEntrySize: number;
+  readonly storeTimeout: number;
   readonly heuristic: Heuristic | undefined;
   readonly partition: ((request: Request) => MaybePromise<string>) | undefined;
   readonly now: () => number;
@@ -98,9 +100,11 @@ export class CacheEngine {
   /** What is validated behind an answer. */
   readonly #behind = new Set<string>();
   readonly #deadlines = new Deadlines();
+  readonly #patience: Patience;
 
   constructor(settings: CacheSettings) {
     this.#settings = settings;
+    this.#patience = new Patience(settings.storeTimeout);
   }
 
   async handle(request: Request, next: Send): Promise<ClientResponse> {
@@ -413,7 +417,7 @@ export class CacheEngine {
       for (const raw of [false, true]) {
         const key = keyOf(context, url, raw);
         this.#change(key);
-        await this.#write(key, () => []);
+        await this.#forget(key);
       }
     }
     return response;
@@ -489,7 +493,8 @@ export class CacheEngine {
 
   async #read(key: string): Promise<readonly StoredResponse[]> {
     try {
-      const list = await this.#settings.store.get(key);
+      const { store } = this.#settings;
+      const list = await this.#patience.ask(() => store.get(key));
       return Array.isArray(list) ? list.filter(isStored) : [];
     } catch (error) {
       this.#report(error);
@@ -514,19 +519,38 @@ export class CacheEngine {
   }
 
   /** Changes what is under a key; never rejects. */
-  async #write(
+  #write(
     key: string,
     change: (list: readonly StoredResponse[]) => readonly StoredResponse[],
   ): Promise<void> {
-    const before = this.#locks.get(key);
-    const done = (async () => {
-      await before;
+    return this.#inOrder(key, async () => {
       const list = await this.#read(key);
       const changed = change(list);
       const { store } = this.#settings;
+      if (changed.length > 0) {
+        await this.#patience.ask(() => store.put(key, changed));
+      } else if (list.length > 0) {
+        await this.#patience.tell(() => store.delete(key));
+      }
+    });
+  }
+
+  /** Forgets all that is under a key, also if it cannot be read just now. */
+  #forget(key: string): Promise<void> {
+    const { store } = this.#settings;
+    return this.#inOrder(
+      key,
+      () => this.#patience.tell(() => store.delete(key)),
+    );
+  }
+
+  /** One after the other under each key; never rejects. */
+  async #inOrder(key: string, act: () => Promise<void>): Promise<void> {
+    const before = this.#locks.get(key);
+    const done = (async () => {
+      await before;
       try {
-        if (changed.length > 0) await store.put(key, changed);
-        else if (list.length > 0) await store.delete(key);
+        await act();
       } catch (error) {
         this.#report(error);
       }

@@ -23,6 +23,12 @@ export interface CacheOptions {
    */
   maxEntrySize?: number;
   /**
+   * Milliseconds that a call of the store may take: past it, it counts as one
+   * that throws, and the store is not asked for ten times as long.
+   * @default 2000
+   */
+  storeTimeout?: number;
+  /**
    * How long what says nothing of it is fresh; `false`: it is validated each
    * time. @default {true}
    */
@@ -42,9 +48,11 @@ export interface CacheOptions {
 }
 
 const KNOWN = new Set([
-  ...["maxEntrySize", "heuristic", "partition", "now", "onError"],
+  ...["maxEntrySize", "storeTimeout", "heuristic", "partition", "now"],
+  "onError",
 ]);
 const MAX_ENTRY = 8 * 1024 * 1024;
+const STORE_TIME = 2_000;
 const DAY = 24 * 60 * 60;
 
 /**
@@ -100,15 +108,17 @@ export function cache(
   }
   checkKnown(options, KNOWN, "cache");
   const { maxEntrySize = MAX_ENTRY, heuristic = true } = options;
+  const { storeTimeout = STORE_TIME } = options;
   const { partition, now = Date.now, onError } = options;
   atLeast(maxEntrySize, "maxEntrySize");
+  atLeast(storeTimeout, "storeTimeout");
   for (const [name, value] of Object.entries({ partition, now, onError })) {
     if (value !== undefined && typeof value !== "function") {
       throw new TypeError(`Cannot cache: ${name} must be a function`);
     }
   }
   const engine = new CacheEngine({
-    ...{ store, maxEntrySize, partition, now, onError },
+    ...{ store, maxEntrySize, storeTimeout, partition, now, onError },
     heuristic: heuristicOf(heuristic),
   });
   return markCache((request, next) => engine.handle(request, next));

@@ -31,7 +31,8 @@ export interface StoredResponse {
 /**
  * Where a cache keeps responses. Under each key there is a list, for what
  * `Vary` tells apart, with the newest one first. It may forget anything at any
- * time. What it throws counts as nothing found.
+ * time. What it throws counts as nothing found, and so does what takes longer
+ * than `storeTimeout` of the cache.
  */
 export interface CacheStore {
   /**
