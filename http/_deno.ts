@@ -1,6 +1,7 @@
-import { SizeLimitError } from "../streams/errors.ts";
 import type { Address } from "../streams/types.ts";
 import { listenError } from "../tcp/_errors.ts";
+import { tooLong } from "./_error_status.ts";
+import { longBody } from "./_wire_checks.ts";
 import { NativeContext, NativeRequest, NativeServer } from "./_native.ts";
 import {
   oldProtocolOf,
@@ -208,12 +209,9 @@ function limited(request: Request, limit: number): Request {
       transform(chunk, controller) {
         size += chunk.byteLength;
         if (size > limit) {
-          controller.error(
-            new SizeLimitError(
-              `Cannot take a body: more than ${limit} bytes`,
-              { limit, phase: "body" },
-            ),
-          );
+          const error = longBody(limit);
+          tooLong.add(error);
+          controller.error(error);
         } else controller.enqueue(chunk as Uint8Array<ArrayBuffer>);
       },
     }),

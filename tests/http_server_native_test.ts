@@ -91,7 +91,7 @@ nativeTest("the native engine keeps limits.body", async () => {
         server,
         `${post}transfer-encoding: chunked\r\n\r\nb\r\nhello world\r\n0\r\n\r\n`,
       );
-      assert([413, 500].includes(statusOf(chunked)), chunked);
+      assertEquals(statusOf(chunked), 413, chunked);
       assertEquals(size, 0);
       const fine = await exchange(
         server,
@@ -126,7 +126,7 @@ nativeTest("the native engine keeps limits.body on HTTP/2", async () => {
           return [response.status, await response.text()];
         };
         const [status] = await post("hello world");
-        assert(status === 413 || status === 500, `${status}`);
+        assertEquals(status, 413);
         assertEquals(await post("hello"), [200, "5"]);
       } finally {
         await client.close();

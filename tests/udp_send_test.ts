@@ -399,6 +399,8 @@ const badOptions: [string, unknown, ErrorConstructor][] = [
   ["port as a string", { port: "1" }, TypeError],
   ["an empty hostname", { hostname: "" }, TypeError],
   ["capacity 0", { capacity: 0 }, RangeError],
+  ["reusePort, which there is not", { reusePort: true }, TypeError],
+  ["a hop limit by another name", { multicast: { hops: 1 } }, TypeError],
   ["capacity 1.5", { capacity: 1.5 }, RangeError],
   ["capacity as a string", { capacity: "8" }, TypeError],
   ["a port that is NaN", { port: NaN }, RangeError],

@@ -1,6 +1,6 @@
 import { isIPv4 } from "./_address.ts";
 import type { Overflow } from "../streams/types.ts";
-import type { BindOptions } from "./types.ts";
+import type { BindOptions, MulticastOptions } from "./types.ts";
 
 const OVERFLOWS: readonly string[] = [
   "wait",
@@ -9,9 +9,30 @@ const OVERFLOWS: readonly string[] = [
   "close",
 ] satisfies Overflow[];
 
+const KNOWN: ReadonlySet<string> = new Set<keyof BindOptions>([
+  "port",
+  "hostname",
+  "remote",
+  "broadcast",
+  "multicast",
+  "reuseAddress",
+  "ttl",
+  "capacity",
+  "overflow",
+  "signal",
+  "onError",
+]);
+
+const KNOWN_MULTICAST: ReadonlySet<string> = new Set<keyof MulticastOptions>([
+  "interface",
+  "ttl",
+  "loopback",
+]);
+
 /** Refuses options that make no sense, before anything is opened. */
 export function checkOptions(options: BindOptions): void {
   checkObject(options, "options");
+  checkKnown(options, KNOWN, "");
   const { port, remote, multicast, capacity, overflow, onError } = options;
   if (port !== undefined) checkPort(port, 0, "Cannot bind");
   if (options.hostname !== undefined) {
@@ -32,6 +53,7 @@ export function checkOptions(options: BindOptions): void {
   checkFlag(options.reuseAddress, "reuseAddress");
   if (multicast !== undefined) {
     checkObject(multicast, "multicast");
+    checkKnown(multicast, KNOWN_MULTICAST, "multicast.");
     checkTTL(multicast.ttl, "multicast.ttl");
     checkFlag(multicast.loopback, "multicast.loopback");
   }
@@ -48,6 +70,19 @@ export function checkOptions(options: BindOptions): void {
   }
   if (overflow !== undefined && !OVERFLOWS.includes(overflow)) {
     throw new TypeError(`Cannot bind: overflow is unknown: ${overflow}`);
+  }
+}
+
+/** Refuses options that nothing here honours, rather than ignore them. */
+function checkKnown(
+  options: object,
+  known: ReadonlySet<string>,
+  within: string,
+): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined && !known.has(name)) {
+      throw new TypeError(`Cannot bind: no such option: ${within}${name}`);
+    }
   }
 }
 
