@@ -224,7 +224,8 @@ export abstract class NativeServer implements HttpServer {
         response.body?.cancel().catch(() => {});
         throw refusal("send trailers", this.runtime);
       }
-      return this.adapt(exchange, response);
+      const adapted = this.adapt(exchange, response);
+      return this.lifetime.closing ? lastOf(adapted) : adapted;
     } catch (error) {
       return this.fail(exchange, error);
     }
@@ -313,6 +314,24 @@ interface Waiting {
   next: Waiting | undefined;
   /** Gives the runtime its response; `undefined` once it has one. */
   resolve: ((response: Response | Promise<Response>) => void) | undefined;
+}
+
+/**
+ * Says that no other follows on its connection, which the runtimes keep to
+ * themselves; they leave it out of HTTP/2.
+ */
+function lastOf(response: Response | undefined): Response {
+  if (response === undefined || response.status === 101) return response!;
+  try {
+    response.headers.set("connection", "close");
+    return response;
+  } catch {
+    // What another server gave cannot be changed.
+    const { body, status, statusText } = response;
+    const headers = new Headers(response.headers);
+    headers.set("connection", "close");
+    return new Response(body, { status, statusText, headers });
+  }
 }
 
 /** Lets go of a response that comes too late. */
