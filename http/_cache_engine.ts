@@ -1,18 +1,18 @@
 import type { MaybePromise } from "../streams/types.ts";
 import {
   ageOf,
-  freshened,
   isStorable,
   judge,
   normalised,
   policyOf,
+  renewed,
   storedField,
   storedHeaders,
   varyNames,
   wishOf,
 } from "./_cache_policy.ts";
 import { Patience } from "./_cache_patience.ts";
-import type { Heuristic, Verdict, Wish } from "./_cache_policy.ts";
+import type { Exchange, Heuristic, Verdict, Wish } from "./_cache_policy.ts";
 import {
   conditionsOf,
   copied,
@@ -125,7 +125,7 @@ export class CacheEngine {
     const visit: Visit = {
       ...{ request, next, key, context, wish, partition, value },
     };
-    const list = await this.#read(key);
+    const list = await this.#read(key, request);
     const stored = list.find((one) => this.#matches(one, visit));
     if (stored === undefined || context.mode === "reload") {
       if (offline(context, wish)) return refuse(request, context);
@@ -326,7 +326,7 @@ export class CacheEngine {
         }
         const same = isSame(one, headers);
         if (same === undefined) return [one];
-        const fresh = renewed(one, headers, visit, exchange);
+        const fresh = renewed(one, headers, visit.value, exchange);
         return same && isStorable(fresh.status, new Headers(copied(fresh)))
           ? [fresh]
           : [];
@@ -349,7 +349,7 @@ export class CacheEngine {
       // That was said of something else.
       return await this.#forward(visit, undefined, why);
     }
-    const fresh = renewed(stored, response.headers, visit, exchange);
+    const fresh = renewed(stored, response.headers, visit.value, exchange);
     if (!this.#outdated(visit.key, exchange.step)) {
       if (isStorable(fresh.status, new Headers(copied(fresh)))) {
         await this.#keep(visit, fresh);
@@ -491,12 +491,16 @@ export class CacheEngine {
     };
   }
 
-  async #read(key: string): Promise<readonly StoredResponse[]> {
+  async #read(
+    key: string,
+    request?: Request,
+  ): Promise<readonly StoredResponse[]> {
+    const { store } = this.#settings;
     try {
-      const { store } = this.#settings;
-      const list = await this.#patience.ask(() => store.get(key));
+      const list = await this.#patience.ask(() => store.get(key), request);
       return Array.isArray(list) ? list.filter(isStored) : [];
     } catch (error) {
+      request?.signal.throwIfAborted();
       this.#report(error);
       return [];
     }
@@ -567,31 +571,4 @@ export class CacheEngine {
       // It was told.
     }
   }
-}
-
-/** What an exchange with the server was. */
-interface Exchange {
-  readonly requestTime: number;
-  readonly responseTime: number;
-  /** When it began, in steps. */
-  readonly step: number;
-}
-
-/** What was stored, as fresh as the fields of a 304 or HEAD make it. */
-function renewed(
-  stored: StoredResponse,
-  headers: Headers,
-  visit: Visit,
-  { requestTime, responseTime }: Exchange,
-): StoredResponse {
-  const fields = freshened(stored, headers);
-  // They may tell more of them apart than was known.
-  const names = varyNames(storedField({ headers: fields }, "vary")) ?? [];
-  return {
-    ...stored,
-    headers: fields,
-    vary: names.map((name) => [name, visit.value(name)]),
-    requestTime,
-    responseTime,
-  };
 }

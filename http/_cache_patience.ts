@@ -17,10 +17,13 @@ export class Patience {
     this.#time = time;
   }
 
-  /** What it gives; rejects when that takes too long, or just did. */
-  async ask<T>(call: () => MaybePromise<T>): Promise<T> {
+  /**
+   * What it gives; rejects when that takes too long, or just did, and when the
+   * one who made the request has given up.
+   */
+  async ask<T>(call: () => MaybePromise<T>, request?: Request): Promise<T> {
     if (performance.now() < this.#rests) throw this.#late();
-    return await this.#wait(call());
+    return await this.#wait(call(), request);
   }
 
   /** The same for what it has to know: it is told in any case. */
@@ -31,17 +34,31 @@ export class Patience {
     else await this.#wait(given);
   }
 
-  #wait<T>(given: MaybePromise<T>): MaybePromise<T> {
+  #wait<T>(given: MaybePromise<T>, request?: Request): MaybePromise<T> {
     if (typeof (given as PromiseLike<T> | null)?.then !== "function") {
       return given;
     }
+    const signal = request?.signal;
     return new Promise((resolve, reject) => {
+      const fail = (error: unknown) => {
+        over();
+        reject(error);
+      };
+      const onAbort = () => fail(signal!.reason);
       const deadline = this.#deadlines.set(this.#time, () => {
         this.#rests = performance.now() + REST * this.#time;
-        reject(this.#late());
+        fail(this.#late());
       });
-      Promise.resolve(given).then(resolve, reject)
-        .finally(() => deadline?.cancel());
+      const over = () => {
+        deadline?.cancel();
+        signal?.removeEventListener("abort", onAbort);
+      };
+      if (signal?.aborted) onAbort();
+      else signal?.addEventListener("abort", onAbort);
+      Promise.resolve(given).then((value) => {
+        over();
+        resolve(value);
+      }, fail);
     });
   }
 

@@ -259,7 +259,7 @@ export function storedHeaders(headers: Headers): [string, string][] {
 }
 
 /** Fields of a stored response with those of a 304 (RFC 9111, 3.2). */
-export function freshened(
+function freshened(
   stored: StoredResponse,
   headers: Headers,
 ): [string, string][] {
@@ -274,4 +274,31 @@ export function freshened(
       .map(([name, value]): [string, string] => [name, value]),
     ...news,
   ];
+}
+
+/** What an exchange with the server was. */
+export interface Exchange {
+  readonly requestTime: number;
+  readonly responseTime: number;
+  /** When it began, in steps. */
+  readonly step: number;
+}
+
+/** What was stored, as fresh as the fields of a 304 or HEAD make it. */
+export function renewed(
+  stored: StoredResponse,
+  headers: Headers,
+  value: (name: string) => string | null,
+  { requestTime, responseTime }: Exchange,
+): StoredResponse {
+  const fields = freshened(stored, headers);
+  // They may tell more of them apart than was known.
+  const names = varyNames(storedField({ headers: fields }, "vary")) ?? [];
+  return {
+    ...stored,
+    headers: fields,
+    vary: names.map((name) => [name, value(name)]),
+    requestTime,
+    responseTime,
+  };
 }

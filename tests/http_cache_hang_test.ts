@@ -1,7 +1,12 @@
 import { test } from "node:test";
 import { TimeoutError } from "../streams/errors.ts";
 import type { CacheStore } from "../http/mod.ts";
-import { assert, assertEquals, assertInstanceOf } from "./assert.ts";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+} from "./assert.ts";
 import { CacheStage } from "./_cache_support.ts";
 import { within } from "./_support.ts";
 
@@ -61,5 +66,26 @@ test("cache() waits for a store that hangs once, not for each request", async ()
   await within(stage.client.put("a").text());
   assertEquals(calls.get, 1);
   assert(calls.delete > 0);
+  await stage.client.close({ timeout: 0 });
+});
+
+test("cache() does not hold who gives up while its store hangs", async () => {
+  let asked = () => {};
+  const began = new Promise<void>((resolve) => asked = resolve);
+  const get = () => {
+    asked();
+    return never();
+  };
+  const stage = new CacheStage({ storeTimeout: Infinity }, {
+    ...{ get, put: never, delete: never },
+  });
+  const given = new AbortController();
+  const { signal } = given;
+  const failed = assertRejects(() => stage.client.get("a", { signal }));
+  await within(began);
+  const reason = new Error("enough");
+  given.abort(reason);
+  assertEquals(await within(failed), reason);
+  assertEquals(stage.asked.length, 0);
   await stage.client.close({ timeout: 0 });
 });
