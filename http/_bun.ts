@@ -138,8 +138,15 @@ class BunHttpServer extends NativeServer {
     request: Request,
     server: BunServer,
   ): Response | Promise<Response> {
-    const exchange = new BunRequest(this, request, server);
-    const response = this.answer(exchange, request);
+    let given = request;
+    // Without a Host, as HTTP/1.0 may be, all that Bun has is the target.
+    if (request.url.startsWith("/")) {
+      // One that is no host: RFC 9112, 3.2.
+      if (request.headers.get("host")) return new Response(null, BAD);
+      given = requestOf(this.url, request);
+    }
+    const exchange = new BunRequest(this, request, given, server);
+    const response = this.answer(exchange, given);
     // To Bun a handler at work is an idle connection.
     if (isThenable(response) && this.#idle > 0) server.timeout(request, 0);
     return response;
@@ -173,9 +180,9 @@ class BunHttpServer extends NativeServer {
     if (this.#idle > 0) {
       // So is a stream that is silent; of this kind they are by nature.
       if (!isWhole?.(response) && isEvents(response)) {
-        exchange.raw.timeout(exchange.request, 0);
+        exchange.raw.timeout(exchange.own, 0);
       } else if (exchange.waited) {
-        exchange.raw.timeout(exchange.request, this.#idle);
+        exchange.raw.timeout(exchange.own, this.#idle);
       }
     }
     return response;
@@ -236,13 +243,21 @@ const websocket = {
 
 class BunRequest extends NativeRequest {
   declare readonly server: BunHttpServer;
+  /** The one that Bun has made. */
+  readonly own: Request;
   readonly raw: BunServer;
   #context: BunContext | undefined;
 
-  constructor(server: BunHttpServer, request: Request, raw: BunServer) {
-    super(server, request);
+  constructor(
+    server: BunHttpServer,
+    own: Request,
+    given: Request,
+    raw: BunServer,
+  ) {
+    super(server, given);
+    this.own = own;
     this.raw = raw;
-    setExchange(request, this);
+    setExchange(given, this);
   }
 
   get context(): BunContext {
@@ -254,8 +269,8 @@ class BunRequest extends NativeRequest {
   }
 
   get native(): NativeExchange {
-    const { request, raw } = this;
-    return { request, server: raw, maxMessageSize: MAX_MESSAGE };
+    const { own, raw } = this;
+    return { request: own, server: raw, maxMessageSize: MAX_MESSAGE };
   }
 }
 
@@ -263,9 +278,9 @@ class BunContext extends NativeContext<BunRequest> {
   #remote: Address | undefined;
 
   get remoteAddress(): Address {
-    const { request, raw, server } = this.exchange;
+    const { own, raw, server } = this.exchange;
     if (this.#remote !== undefined) return this.#remote;
-    const found = raw.requestIP(request);
+    const found = raw.requestIP(own);
     if (found === null) {
       // Bun knows it no more once the response is out, and never a path.
       return server.address.transport === "unix"
@@ -291,6 +306,20 @@ class BunContext extends NativeContext<BunRequest> {
   get raw(): unknown {
     return this.exchange.raw;
   }
+}
+
+const BAD: ResponseInit = { status: 400, headers: { connection: "close" } };
+
+/** The same request, at the server's own host. */
+function requestOf(server: string, request: Request): Request {
+  const { method, headers, body, signal } = request;
+  return new Request(server.slice(0, -1) + request.url, {
+    method,
+    headers,
+    body,
+    signal,
+    ...(body !== null && { duplex: "half" }),
+  });
 }
 
 /** Bun says nothing of use when it cannot look a name up. */

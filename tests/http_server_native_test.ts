@@ -1,6 +1,12 @@
 /** Each gap of the native engines is a clear error that names the other. */
 import { test } from "node:test";
-import { assert, assertEquals, assertRejects, assertThrows } from "./assert.ts";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertThrows,
+} from "./assert.ts";
 import { bodyOf, exchange, get, statusOf, withServer } from "./_http_raw.ts";
 import { engines, runtime, within } from "./_support.ts";
 import { Client } from "../http/client.ts";
@@ -102,6 +108,39 @@ nativeTest("the native engine keeps limits.body", async () => {
     },
   );
 });
+
+for (const engine of engines) {
+  test(`a request without a Host has a whole url, ${engine}`, async () => {
+    const aborted: boolean[] = [];
+    await withServer(
+      async (request, { remoteAddress }) => {
+        const { transport } = remoteAddress;
+        aborted.push(request.signal.aborted);
+        return new Response(
+          `${request.url} ${await request.text()} ${transport}`,
+        );
+      },
+      { engine },
+      async (server) => {
+        for (
+          const [head, body] of [["GET /a?b", ""], ["POST //a", "body"]]
+        ) {
+          const text = await exchange(
+            server,
+            `${head} HTTP/1.0\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+          );
+          assertMatch(text, /^HTTP\/1\.[01] 200 /);
+          const target = head.split(" ")[1];
+          assertEquals(
+            bodyOf(text).replace("localhost", "127.0.0.1"),
+            `${server.url}${target.slice(1)} ${body} tcp`,
+          );
+        }
+      },
+    );
+    assertEquals(aborted, [false, false]);
+  });
+}
 
 test("serve() with engine native says on Node that there is none", async () => {
   if (native) return;
