@@ -152,9 +152,13 @@ export function routeOf(
     ? proxyFor(proxies, noProxy, target)
     : undefined;
   const { protocols } = settled;
-  const tls = target.secure
+  const tls: TlsClientOptions | undefined = target.secure
     ? { alpn: protocols ?? BOTH, ...settled.tls }
     : undefined;
+  // The path of a socket is nobody's name.
+  if (tls !== undefined && unix !== undefined) {
+    tls.serverName ??= target.hostname;
+  }
   const forward = proxy !== undefined && isForwarded(proxy, target.secure);
   // Without TLS one has to know (RFC 9113, 3.3).
   const prior = !target.secure && !forward && protocols?.length === 1 &&

@@ -166,7 +166,7 @@ const TLS_FAILURES: readonly (readonly [RegExp, string, string])[] = [
     "there is no TLS version that both know",
   ],
   [
-    /WRONG_VERSION_NUMBER|HTTP_REQUEST|UNEXPECTED_?MESSAGE|InvalidContentType/i,
+    /WRONG_VERSION_NUMBER|HTTP_REQUEST|UNEXPECTED_?MESSAGE|BAD_RECORD_TYPE|InvalidContentType/i,
     "ERR_TLS_NOT_TLS",
     "the other side does not speak TLS",
   ],

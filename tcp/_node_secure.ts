@@ -32,6 +32,18 @@ function askedName(host: string): string | undefined {
   return normalName(host) ?? normalName(domainToASCII(host));
 }
 
+/** Node 22.23 finds no IPv6 address in any certificate. */
+function checkServerIdentity(
+  host: string,
+  certificate: tls.PeerCertificate,
+): Error | undefined {
+  if (isIP(host) === 6 && globals.Deno === undefined) {
+    const { raw } = certificate;
+    if (new X509Certificate(raw).checkIP(host) !== undefined) return undefined;
+  }
+  return tls.checkServerIdentity(host, certificate);
+}
+
 /**
  * Deno looks at the whole chain and at all of `ca` to check a name, which only
  * the first certificate is needed for; what it cannot read of that would be an
@@ -124,6 +136,7 @@ export function secureClient(
         ...credentialsOf(options, `agree on TLS with ${show(address)}`),
         ALPNProtocols: options.alpn,
         rejectUnauthorized: options.insecure !== true,
+        checkServerIdentity,
         minVersion: "TLSv1.2",
       });
     } catch (error) {

@@ -185,6 +185,46 @@ interface Setup {
   readonly choosing: Identity;
 }
 
+/** What stays when only certificates are swapped. */
+type TlsRules = Pick<TlsServerOptions, "ca" | "clientAuth" | "alpn">;
+
+/** Without its authorities a server would trust those of the runtime. */
+function rulesOf(
+  { ca, clientAuth, alpn }: TlsServerOptions,
+  before: TlsRules = { clientAuth: "none" },
+): TlsRules {
+  return {
+    ca: ca ?? before.ca,
+    clientAuth: clientAuth ?? before.clientAuth,
+    alpn: alpn ?? before.alpn,
+  };
+}
+
+function translate(
+  options: TlsServerOptions,
+  { ca, clientAuth, alpn }: TlsRules,
+): Setup {
+  const common: tls.TlsOptions = {
+    ca: trusted(ca),
+    requestCert: clientAuth !== "none",
+    rejectUnauthorized: clientAuth === "require",
+    ALPNProtocols: alpn,
+    minVersion: "TLSv1.2",
+    allowHalfOpen: true,
+    pauseOnConnect: true,
+  };
+  const { cert, key, sni } = options;
+  const plan = { cert, key, options: common, what: "tls." };
+  const own = new Identity(plan);
+  if (sni === undefined) return { own, choosing: own, choose: undefined };
+  const choose = chooser(
+    sni,
+    ({ cert, key }, name) =>
+      new Identity({ ...plan, cert, key, what: `tls.sni: ${name}: ` }),
+  );
+  return { own, choose, choosing: new Identity(plan, choose) };
+}
+
 interface AcceptOptions {
   /** Milliseconds. @default 10 s */
   readonly timeout?: number;
@@ -201,41 +241,20 @@ interface Shake extends AcceptOptions {
 /** The server's side of TLS, for any number of transports. */
 export class TlsAcceptor {
   #setup: Setup;
-  readonly #clientAuth: "none" | "request" | "require";
+  #rules: TlsRules;
 
   /** Throws a `TlsError` when certificate and key are of no use. */
   constructor(options: TlsServerOptions) {
-    this.#clientAuth = options.clientAuth ?? "none";
-    this.#setup = this.#translate(options);
+    this.#rules = rulesOf(options);
+    this.#setup = translate(options, this.#rules);
   }
 
   /** From now on handshakes use these. */
   update(options: TlsServerOptions): void {
-    checkServerTls(options, "update TLS");
-    this.#setup = this.#translate(options);
-  }
-
-  #translate(options: TlsServerOptions): Setup {
-    const { sni, clientAuth = this.#clientAuth } = options;
-    const common: tls.TlsOptions = {
-      ca: trusted(options.ca),
-      requestCert: clientAuth !== "none",
-      rejectUnauthorized: clientAuth === "require",
-      ALPNProtocols: options.alpn,
-      minVersion: "TLSv1.2",
-      allowHalfOpen: true,
-      pauseOnConnect: true,
-    };
-    const { cert, key } = options;
-    const plan = { cert, key, options: common, what: "tls." };
-    const own = new Identity(plan);
-    if (sni === undefined) return { own, choosing: own, choose: undefined };
-    const choose = chooser(
-      sni,
-      ({ cert, key }, name) =>
-        new Identity({ ...plan, cert, key, what: `tls.sni: ${name}: ` }),
-    );
-    return { own, choose, choosing: new Identity(plan, choose) };
+    const rules = rulesOf(options, this.#rules);
+    checkServerTls({ ...options, ...rules }, "update TLS");
+    this.#setup = translate(options, rules);
+    this.#rules = rules;
   }
 
   /** The handshake with one client; rejects with a `TlsError`. */

@@ -208,7 +208,10 @@ export interface Server extends AsyncDisposable {
   close(options?: { timeout?: number }): Promise<void>;
   /** Counters. */
   stats(): ServerStats;
-  /** Swaps certificates, `sni` too; connections that stand go on. */
+  /**
+   * Swaps certificates, `sni` too; connections that stand go on. Of `ca`,
+   * `clientAuth` and `alpn` stays what is not given.
+   */
   updateTls(options: TlsServerOptions): void;
   /** Keeps the process alive (the default). */
   ref(): void;

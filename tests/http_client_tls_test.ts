@@ -1,16 +1,21 @@
 import { createServer } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import * as net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
 import * as tls from "node:tls";
 import { describe, test } from "node:test";
 import { assertEquals, assertInstanceOf, assertRejects } from "./assert.ts";
 import { withClient } from "./_client_support.ts";
 import { answer, listen, nodeServer } from "./_http_servers.ts";
 import type { TestServer } from "./_http_servers.ts";
-import { until } from "./_support.ts";
+import { until, within } from "./_support.ts";
 import { pem } from "./_tls_support.ts";
 import { FetchError } from "../http/errors.ts";
+import { Client } from "../http/client.ts";
 import type { ClientInit } from "../http/client.ts";
+import { serve } from "../http/serve.ts";
 import { TlsError } from "../streams/errors.ts";
 
 const pair = (name: string) => ({
@@ -165,4 +170,29 @@ describe("https:", () => {
         );
       }
     }));
+});
+
+test("a Unix socket's certificate is checked for the URL's host", async () => {
+  const path = join(tmpdir(), `sluice-tls-${process.pid}.sock`);
+  const server = await serve(
+    (_, { tls }) => new Response(tls?.serverName),
+    { path, tls: pair("server") },
+  );
+  const client = new Client({ unix: path, tls: { ca } });
+  try {
+    for (const host of ["localhost", "a.sluice.test"]) {
+      assertEquals(
+        await within(client.get(`https://${host}/`).text()),
+        host,
+      );
+    }
+    const error = await assertRejects(
+      () => within(client.get("https://elsewhere.test/")),
+      FetchError,
+    );
+    assertEquals(error.code, "ERR_TLS_WRONG_HOST");
+  } finally {
+    await client.close({ timeout: 0 });
+    await server.close({ timeout: 0 });
+  }
 });

@@ -56,6 +56,24 @@ describe("The name of a TLS server", () => {
     }
   });
 
+  test("may be an address, of either kind", async () => {
+    const kit = await tlsRig();
+    try {
+      for (const address of ["127.0.0.1", "::1", "0:0:0:0:0:0:0:1"]) {
+        assertEquals(await asked(kit, address), [undefined, undefined]);
+      }
+      for (const address of ["127.0.0.2", "::2"]) {
+        const error = await assertRejects(
+          () => kit.connect({ ca, serverName: address }),
+          TlsError,
+        );
+        assertEquals(error.code, "ERR_TLS_WRONG_HOST");
+      }
+    } finally {
+      await kit.close();
+    }
+  });
+
   test("is found in `sni` with the dot of the root, too", async () => {
     const kit = await tlsRig({ sni: { "a.sluice.test": pair("second") } });
     try {

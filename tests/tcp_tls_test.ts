@@ -371,6 +371,37 @@ describe("TLS", () => {
     }
   });
 
+  test("`updateTls()` leaves `ca`, `clientAuth` and `alpn` when they are not given", async () => {
+    const kit = await tlsRig({ ca, clientAuth: "require", alpn: ["one"] });
+    try {
+      kit.server.updateTls(pair("second"));
+      const known = await kit.connect({
+        ca,
+        ...pair("client"),
+        alpn: ["two", "one"],
+      });
+      assertEquals(known.tls!.alpn, "one");
+      await known.send("x");
+      assertEquals(text(await within(known.read(1))), "x");
+      assertEquals(kit.ends.pop()!.tls!.authorized, true);
+      known.destroy();
+      for (const shown of [{}, pair("stranger")]) {
+        kit.told.length = 0;
+        const other = await kit.connect({ ca, ...shown }).catch(() => {});
+        await until(() => kit.told.length === 1, "what the server saw");
+        other?.destroy();
+        assertEquals(kit.ends, []);
+      }
+      kit.server.updateTls({ ...pair("server"), clientAuth: "none" });
+      const nobody = await kit.connect({ ca });
+      await nobody.send("x");
+      assertEquals(text(await within(nobody.read(1))), "x");
+      nobody.destroy();
+    } finally {
+      await kit.close();
+    }
+  });
+
   test("a client of plain text is sent away, and it is said", async () => {
     const kit = await tlsRig();
     try {
