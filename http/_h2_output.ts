@@ -68,9 +68,6 @@ function streamOf(exchange: WireExchange): H2ServerStream["stream"] {
   return (exchange.connection as H2ServerStream).stream;
 }
 
-/** Answers the key of a handshake that HTTP/2 has not (RFC 8441, 5). */
-const ACCEPT = "sec-websocket-accept";
-
 /** The head of a response; `upgrade` and the like have no place in it. */
 export function headOf(
   { status, fields, dated }: Outgoing,
@@ -79,9 +76,7 @@ export function headOf(
   const head = [":status", String(status)];
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i];
-    if (name !== ACCEPT && !OF_CONNECTION.has(name)) {
-      head.push(name, fields[i + 1]);
-    }
+    if (!OF_CONNECTION.has(name)) head.push(name, fields[i + 1]);
   }
   if (length !== undefined) head.push("content-length", length);
   if (!dated) head.push("date", dateText());

@@ -59,6 +59,32 @@ test("a WebSocket over HTTP/2 is over when Close and the end come in one frame",
   }
 });
 
+test("a WebSocket over HTTP/2 has a key answered that it does not need", async () => {
+  await withH2(
+    (request) => upgrade(request, (socket) => socket.receive()),
+    async (peer) => {
+      // As RFC 6455 has it, 1.3.
+      const key = "sec-websocket-key dGhlIHNhbXBsZSBub25jZQ==";
+      const asks = [ASK, `${ASK}|${key}`, `${ASK}|sec-websocket-key odd`];
+      const wanted = [undefined, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", undefined];
+      for (const [i, ask] of asks.entries()) {
+        const id = 2 * i + 1;
+        peer.send(headers(id, ask, END_HEADERS));
+        const { fields } = await peer.until(
+          (f) => f.stream === id && f.fields !== undefined,
+          "2xx",
+        );
+        const of = (name: string) => {
+          const at = fields!.indexOf(name);
+          return at === -1 ? undefined : fields![at + 1];
+        };
+        assertEquals(of(":status"), "200");
+        assertEquals(of("sec-websocket-accept"), wanted[i]);
+      }
+    },
+  );
+});
+
 test("`connect()` over HTTP/2 is over when Close and the end come in one frame", async () => {
   for (const first of ["server", "client"]) {
     const server = await serve(async (connection) => {
