@@ -441,7 +441,10 @@ export class Client implements AsyncDisposable {
         },
         init?.state,
       );
-    const response = await dispatch(0, first).finally(release);
+    const answer = dispatch(0, first).finally(release);
+    const response = draft.signal === undefined
+      ? await answer
+      : await unlessAborted(answer, draft.signal);
     if (throwOnStatus && !response.ok) {
       throw new StatusError(
         `Cannot use the answer of ${draft.target.origin}: its status is ${response.status}`,
@@ -450,6 +453,24 @@ export class Client implements AsyncDisposable {
     }
     return response;
   }
+}
+
+/** Who gives up waits for no layer: one may hang, and not know the signal. */
+function unlessAborted(
+  answer: Promise<ClientResponse>,
+  signal: AbortSignal,
+): Promise<ClientResponse> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => {
+      reject(signal.reason);
+      // It is for nobody.
+      answer.then((late) => late.body?.cancel()).catch(() => {});
+    };
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+    answer.then(resolve, reject)
+      .finally(() => signal.removeEventListener("abort", onAbort));
+  });
 }
 
 function as(method: string, init: ClientInit | undefined): ClientInit {

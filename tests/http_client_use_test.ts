@@ -227,6 +227,35 @@ describe("the default client", () => {
 });
 
 describe("a signal given to a client with middleware", () => {
+  test("ends the wait for a layer that does not look at it", async () => {
+    const gate = deferred();
+    const began = deferred();
+    let cancelled = false;
+    const slow: ClientMiddleware = async (request, next) => {
+      const response = await next(request);
+      began.resolve();
+      await gate.promise;
+      return response;
+    };
+    const client = new Client({
+      use: [slow],
+      transport: () =>
+        new Response(
+          new ReadableStream({ cancel: () => void (cancelled = true) }),
+        ),
+    });
+    const { controller, signal, listeners } = counted();
+    const failed = assertRejects(() => client.get("http://x/", { signal }));
+    await within(began.promise);
+    const reason = new Error("enough");
+    controller.abort(reason);
+    assertStrictEquals(await within(failed), reason);
+    // What comes late is for nobody.
+    gate.resolve();
+    await until(() => cancelled && listeners() === 0);
+    await client.close({ timeout: 0 });
+  });
+
   test("has no listener left once the body is over", async () => {
     const { signal, listeners } = counted();
     await withClient(echo(), async (client, { url }) => {
