@@ -85,7 +85,11 @@ export async function serveNative(config: ServeConfig): Promise<HttpServer> {
       } ms, or serve with engine: "wire": ${idle}`,
     );
   }
-  return new BunHttpServer(await withCleanTls(config));
+  const clean = await withCleanTls(config);
+  const listen = () => new BunHttpServer(clean);
+  if (config.path === undefined) return listen();
+  const { replacingStale } = await import("../tcp/_node_stale.ts");
+  return await replacingStale(config.path, listen);
 }
 
 class BunHttpServer extends NativeServer {

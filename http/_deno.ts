@@ -93,7 +93,11 @@ export async function serveNative(config: ServeConfig): Promise<HttpServer> {
     );
   }
   refuseTls(config, ["alpn", "ca", "clientAuth", "sni"], "Deno");
-  return new DenoHttpServer(await withCleanTls(config));
+  const clean = await withCleanTls(config);
+  const listen = () => new DenoHttpServer(clean);
+  if (config.path === undefined) return listen();
+  const { replacingStale } = await import("../tcp/_node_stale.ts");
+  return await replacingStale(config.path, listen);
 }
 
 class DenoHttpServer extends NativeServer {

@@ -85,14 +85,12 @@ export abstract class NativeServer implements HttpServer {
       destroy: () => {
         expired = true;
         clearInterval(this.#timer);
+        this.#timer = undefined;
         this.#cut(Infinity);
         this.destroyAll();
       },
       isOver: () => this.drained || expired,
     });
-    if (config.timeouts.handler !== Infinity) {
-      this.#timer = setInterval(() => this.#cut(performance.now()), TICK);
-    }
   }
 
   /** Stops accepting; resolves when all that was open has ended. */
@@ -101,6 +99,14 @@ export abstract class NativeServer implements HttpServer {
   protected abstract destroyAll(): void;
   abstract ref(): void;
   abstract unref(): void;
+
+  /** Only as long as there is something to look at: it holds nothing up. */
+  #look(): void {
+    this.#cut(performance.now());
+    if (this.#first !== undefined) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
 
   /** Answers for those whose deadline has come; what they give is for nobody. */
   #cut(now: number): void {
@@ -157,6 +163,9 @@ export abstract class NativeServer implements HttpServer {
     if (last === undefined) this.#first = waiting;
     else last.next = waiting;
     this.#last = waiting;
+    if (handler !== Infinity) {
+      this.#timer ??= setInterval(() => this.#look(), TICK);
+    }
     return new Promise((resolve) => {
       waiting.resolve = resolve;
       Promise.resolve(given).then(

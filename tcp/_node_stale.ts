@@ -4,7 +4,6 @@ import { dirname } from "node:path";
 import type { NetError } from "../streams/errors.ts";
 import type { MaybePromise } from "../streams/types.ts";
 import { listenError } from "./_errors.ts";
-import type { RuntimeServer } from "./_runtime.ts";
 
 /** Whether the file was a socket of nobody's, and is removed now. */
 async function removeStale(path: string): Promise<boolean> {
@@ -32,10 +31,10 @@ async function removeStale(path: string): Promise<boolean> {
  * Listens; when the path is taken by a socket file that a dead server left
  * behind, once more without it.
  */
-export async function replacingStale(
+export async function replacingStale<T>(
   path: string | undefined,
-  listen: () => MaybePromise<RuntimeServer>,
-): Promise<RuntimeServer> {
+  listen: () => MaybePromise<T>,
+): Promise<T> {
   try {
     return await listen();
   } catch (error) {
