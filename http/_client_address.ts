@@ -96,7 +96,9 @@ function hopsOf(
   const standard = forwarded === undefined
     ? undefined
     : forwardedFor(forwarded) ?? [];
-  const common = list?.split(",").map((entry) => addressIn(entry.trim()));
+  // Empty elements of a list say nothing (RFC 9110, 5.6.1.2).
+  const common = list?.split(",").map((entry) => entry.trim())
+    .filter((entry) => entry !== "").map(addressIn);
   if (standard === undefined || common === undefined) {
     return standard ?? common ?? [];
   }

@@ -5,6 +5,7 @@ import {
   checkKnown,
   checkPath,
   checkPort,
+  checkSignal,
 } from "../tcp/_options.ts";
 import { checkServerTls } from "../tcp/_tls_options.ts";
 import type { Address } from "../streams/types.ts";
@@ -135,6 +136,7 @@ export function resolveOptions(
   checkPath(options.path, WHAT);
   checkHost(options.hostname, WHAT);
   checkFlag(options.reusePort, "reusePort", WHAT);
+  checkSignal(options.signal, WHAT);
   checkAmount(options.backlog, "backlog", WHAT);
   const { engine = "wire", path, tls } = options;
   if (engine !== "wire" && engine !== "native") {

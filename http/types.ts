@@ -238,7 +238,7 @@ export interface HttpServer extends Server {
   readonly url: string;
   /**
    * Runs the handler without a socket; as `transport` of a `Client`, too. It
-   * needs no `this`.
+   * needs no `this`. `limits` and `timeouts` are for what comes from outside.
    */
   fetch(request: Request): Promise<Response>;
 }

@@ -79,6 +79,14 @@ export function checkFlag(value: unknown, name: string, what: string): void {
   );
 }
 
+/** Refuses a signal that is none. */
+export function checkSignal(signal: unknown, what: string): void {
+  if (signal === undefined || signal === null) return;
+  const { throwIfAborted } = signal as Partial<AbortSignal>;
+  if (typeof throwIfAborted === "function") return;
+  throw new TypeError(`Cannot ${what}: signal must be an AbortSignal`);
+}
+
 /** Refuses a callback that cannot be called. */
 export function checkFunction(
   value: unknown,

@@ -11,6 +11,7 @@ import {
   checkKnown,
   checkPath,
   checkPort,
+  checkSignal,
 } from "./_options.ts";
 import { proxyPlan, tunnelHost } from "./_proxy.ts";
 import type { ProxyOptions, ProxyPlan } from "./_proxy.ts";
@@ -129,6 +130,7 @@ export async function connect(options: TcpConnectOptions): Promise<Connection> {
   }
   checkLookup(options.lookup, "connect");
   checkFunction(options.wiretap, "wiretap", "connect");
+  checkSignal(options.signal, "connect");
   const { signal, noDelay = true, keepAlive = false } = options;
   const transport = await dial({ ...options, proxy: proxyOf(options) });
   if (!noDelay) transport.setNoDelay(false);

@@ -9,6 +9,7 @@ import {
   checkKnown,
   checkPath,
   checkPort,
+  checkSignal,
 } from "./_options.ts";
 import { Carrier } from "./_server.ts";
 import { turnAway } from "./_transport.ts";
@@ -122,6 +123,7 @@ export async function serve(
   ) checkAmount(options[name], name, "serve");
   checkFlag(options.proxyProtocol, "proxyProtocol", "serve");
   checkFunction(options.wiretap, "wiretap", "serve");
+  checkSignal(options.signal, "serve");
   const { port, hostname = "0.0.0.0", path, signal, onError } = options;
   if (port === undefined && path === undefined) {
     throw new TypeError("Cannot serve: neither port nor path is given");

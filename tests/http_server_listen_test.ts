@@ -52,6 +52,7 @@ for (const engine of engines) {
       [{ path: "/tmp/a\0b" }, "path"],
       [{ path: `/tmp/${"x".repeat(120)}` }, "path"],
       [{ port: 0, reusePort: "yes" }, "reusePort"],
+      [{ port: 0, signal: {} }, "signal must be"],
       [{ port: 0, tls: {} }, "tls.cert"],
       [{ port: 0, tls: { cert: "a", key: "b" } }, "tls.cert"],
     ];

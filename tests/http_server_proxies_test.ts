@@ -50,6 +50,9 @@ const rows: [ServeOptions["trustProxy"], string, string][] = [
   [true, "x-forwarded-for: [192.0.2.1]", peer],
   [true, "x-forwarded-for: [::1", peer],
   [true, "x-forwarded-for: ,", peer],
+  [true, "x-forwarded-for: 192.0.2.1,", "192.0.2.1"],
+  [true, "x-forwarded-for: 192.0.2.1\r\nx-forwarded-for:", "192.0.2.1"],
+  [1, "x-forwarded-for: 6.6.6.6, , 192.0.2.1 ,, ", "192.0.2.1"],
   [true, "x-forwarded-for: <script>", peer],
   // RFC 7239, 4: the examples of the standard and its rules.
   [true, "forwarded: for=192.0.2.43", "192.0.2.43"],

@@ -363,6 +363,7 @@ describe("tcp.connect()", () => {
       [{ port: 1, hostname: "[::1]" }, TypeError],
       [{ port: 1, hostname: "a\0b" }, TypeError],
       [{ port: 1, noDelay: 1 }, TypeError],
+      [{ port: 1, signal: {} }, TypeError],
       [{ path: "/tmp/x", localAddress: LOCAL }, TypeError],
       [{ port: 1, localAddress: "here" }, TypeError],
       [{ port: 1, timeout: -1 }, RangeError],
