@@ -55,7 +55,8 @@ export class TransportStream extends Duplex {
       end: () => {
         this.#giveHead();
         this.push(null);
-        this.onEnd();
+        // An alert that came just before has the word first.
+        setImmediate(() => this.onEnd());
       },
       drain: () => {
         const written = this.#written;

@@ -1,8 +1,10 @@
-import { createServer } from "node:net";
+import { connect as netConnect, createServer } from "node:net";
+import { Duplex } from "node:stream";
+import { connect as tlsConnect } from "node:tls";
 import { describe, test } from "node:test";
 import { assertEquals, assertRejects } from "./assert.ts";
-import { within } from "./_support.ts";
-import { ca } from "./_tls_support.ts";
+import { until, within } from "./_support.ts";
+import { ca, tlsRig } from "./_tls_support.ts";
 import { connect, TlsError } from "../tcp/mod.ts";
 
 /** The error of a client whose hello is answered with this alert. */
@@ -25,6 +27,22 @@ async function afterAlert(description: number): Promise<TlsError> {
   } finally {
     await new Promise((done) => server.close(done));
   }
+}
+
+/** What a client of TLS 1.2 begins with: its alerts are not encrypted yet. */
+function hello(): Promise<Uint8Array> {
+  return within(
+    new Promise((resolve) => {
+      const socket = new Duplex({
+        read() {},
+        write(chunk, _, done) {
+          resolve(chunk);
+          done();
+        },
+      });
+      tlsConnect({ socket, maxVersion: "TLSv1.2" }).on("error", () => {});
+    }),
+  );
 }
 
 describe("An alert in the handshake", () => {
@@ -50,4 +68,29 @@ describe("An alert in the handshake", () => {
       assertEquals(message.test(error.message), true, error.message);
     });
   }
+
+  test("is told to servers, too, when an end comes with it", async () => {
+    const kit = await tlsRig();
+    try {
+      for (
+        const [description, code] of [
+          [48, "ERR_TLS_UNKNOWN_CA"],
+          [45, "ERR_TLS_EXPIRED"],
+        ] as const
+      ) {
+        kit.told.length = 0;
+        const socket = netConnect(kit.port, "127.0.0.1");
+        socket.on("error", () => {});
+        socket.write(await hello());
+        socket.once("data", () => {
+          socket.end(new Uint8Array([21, 3, 3, 0, 2, 2, description]));
+        });
+        await until(() => kit.told.length === 1, "what the server saw");
+        assertEquals(kit.told[0].code, code);
+        socket.destroy();
+      }
+    } finally {
+      await kit.close();
+    }
+  });
 });
