@@ -195,6 +195,11 @@ function headOnly(response: Response): Response {
   const { body } = takeApart(response);
   if (body instanceof ReadableStream) {
     body.cancel().catch(() => {});
+    if (!headers.has("content-length")) {
+      // Of nothing at all Deno would say that GET had a length of 0.
+      const none = new ReadableStream({ start: (it) => it.close() });
+      return new Response(none, { status, statusText, headers });
+    }
   } else if (body !== null) {
     const { byteLength } = typeof body === "string"
       ? new TextEncoder().encode(body)

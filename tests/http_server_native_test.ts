@@ -109,6 +109,44 @@ nativeTest("the native engine keeps limits.body", async () => {
   );
 });
 
+nativeTest(
+  "the native engine tells HEAD no length of a stream but the one given",
+  async () => {
+    // Bun tells none, not even one that is given.
+    if (runtime !== "deno") return;
+    const cancelled: string[] = [];
+    await withServer(
+      ({ url }) =>
+        new Response(
+          new ReadableStream({
+            pull: (controller) => controller.enqueue(new Uint8Array(5)),
+            cancel: () => void cancelled.push(new URL(url).pathname),
+          }),
+          url.endsWith("/told") ? { headers: { "content-length": "50" } } : {},
+        ),
+      { engine: "native" },
+      async (server) => {
+        const clients = runtime === "deno" ? ["http/1.1", "h2"] : ["http/1.1"];
+        for (const protocol of clients) {
+          const client = new Client({ protocols: [protocol as "h2"] });
+          try {
+            for (const [at, length] of [["", null], ["told", "50"]]) {
+              const { status, headers } = await client.head(server.url + at);
+              assertEquals(status, 200);
+              assertEquals(headers.get("content-length"), length);
+            }
+          } finally {
+            await client.close();
+          }
+        }
+      },
+    );
+    if (runtime === "deno") {
+      assertEquals(cancelled, ["/", "/told", "/", "/told"]);
+    }
+  },
+);
+
 for (const engine of engines) {
   test(`a request without a Host has a whole url, ${engine}`, async () => {
     const aborted: boolean[] = [];
