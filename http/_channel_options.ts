@@ -47,6 +47,11 @@ export function boundsOf(options: ChannelOptions): Bounds {
       throw new RangeError(
         `Cannot make a channel: ${name} must be a number of 0 or more: ${value}`,
       );
+    } else if (name === "retry" && value > MAX_TIMEOUT) {
+      // It is told to clients: none has a word for never.
+      throw new RangeError(
+        `Cannot make a channel: retry must be at most ${MAX_TIMEOUT} ms: ${value}`,
+      );
     }
     bounds[name] = TIMES.includes(name)
       ? Math.min(value as number, MAX_TIMEOUT)

@@ -100,7 +100,10 @@ export interface ChannelOptions {
   grace?: number;
   /** Milliseconds of silence until an SSE client gets a comment. @default {15000} */
   heartbeat?: number;
-  /** Milliseconds until an SSE client connects again. @default {1000} */
+  /**
+   * Milliseconds until an SSE client connects again, 2³¹ − 1 at most.
+   * @default {1000}
+   */
   retry?: number;
   /**
    * Sessions by SSE and polling at a time in this process, from this call's

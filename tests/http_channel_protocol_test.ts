@@ -391,6 +391,9 @@ describe("channel()", () => {
       const options = { grace: value } as never;
       assertThrows(() => channel(request, {}, options), RangeError);
     }
+    // The clients are told it.
+    const never = { retry: Infinity };
+    assertThrows(() => channel(request, {}, never), RangeError);
   });
 
   test("refuses to send what is no message", async () => {
