@@ -183,12 +183,16 @@ export async function fleeting(
     `${ask("/echo", "POST", "content-length: 10\r\n")}abc`,
   ];
   await withPeers({ engine }, async (server, clients) => {
+    const fleet = async (request: string) => {
+      const crowd = await clients.do<number>("open", 100, request, true);
+      await clients.do("leave", crowd, true);
+    };
     const round = async (times: number) => {
       for (let i = 0; i < times; i += 100) {
-        const request = requests[(i / 100) % requests.length];
-        const crowd = await clients.do<number>("open", 100, request, true);
-        await clients.do("leave", crowd, true);
+        await fleet(requests[(i / 100) % requests.length]);
       }
+      // Bun counts the last large body, twice, until it has another.
+      await fleet(ask("/"));
       if (engine === "wire") await untilConnections(server, 0);
     };
     await round(many.times / 2);
