@@ -7,16 +7,17 @@ import { UNUSABLE } from "./_response_parts.ts";
 import { nativeOf } from "./response.ts";
 import { setExchange } from "./_exchange.ts";
 import type { NativeExchange, NativeSocketEvents } from "./_exchange.ts";
-import { NativeContext, NativeRequest } from "./_native.ts";
-import { isThenable } from "./_thenable.ts";
 import {
+  listenNative,
+  NativeContext,
+  NativeRequest,
   NativeServer,
   oldProtocolOf,
   refusal,
   refuseGiven,
   refuseTls,
-  withCleanTls,
 } from "./_native.ts";
+import { isThenable } from "./_thenable.ts";
 import type { Protocol, ServeConfig } from "./_serve_options.ts";
 import { takeoverOf } from "./_takeover.ts";
 import type { HttpServer } from "./types.ts";
@@ -85,11 +86,7 @@ export async function serveNative(config: ServeConfig): Promise<HttpServer> {
       } ms, or serve with engine: "wire": ${idle}`,
     );
   }
-  const clean = await withCleanTls(config);
-  const listen = () => new BunHttpServer(clean);
-  if (config.path === undefined) return listen();
-  const { replacingStale } = await import("../tcp/_node_stale.ts");
-  return await replacingStale(config.path, listen);
+  return await listenNative(config, (clean) => new BunHttpServer(clean));
 }
 
 class BunHttpServer extends NativeServer {

@@ -2,13 +2,15 @@ import type { Address } from "../streams/types.ts";
 import { listenError } from "../tcp/_errors.ts";
 import { tooLong } from "./_error_status.ts";
 import { longBody } from "./_wire_checks.ts";
-import { NativeContext, NativeRequest, NativeServer } from "./_native.ts";
 import {
+  listenNative,
+  NativeContext,
+  NativeRequest,
+  NativeServer,
   oldProtocolOf,
   refusal,
   refuseGiven,
   refuseTls,
-  withCleanTls,
 } from "./_native.ts";
 import { exchangeKey, setExchange } from "./_exchange.ts";
 import type { NativeExchange } from "./_exchange.ts";
@@ -93,11 +95,7 @@ export async function serveNative(config: ServeConfig): Promise<HttpServer> {
     );
   }
   refuseTls(config, ["alpn", "ca", "clientAuth", "sni"], "Deno");
-  const clean = await withCleanTls(config);
-  const listen = () => new DenoHttpServer(clean);
-  if (config.path === undefined) return listen();
-  const { replacingStale } = await import("../tcp/_node_stale.ts");
-  return await replacingStale(config.path, listen);
+  return await listenNative(config, (clean) => new DenoHttpServer(clean));
 }
 
 class DenoHttpServer extends NativeServer {

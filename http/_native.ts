@@ -33,14 +33,6 @@ export function refuseGiven(
   }
 }
 
-/** With certificates that the runtimes' own servers read alike. */
-export async function withCleanTls(config: ServeConfig): Promise<ServeConfig> {
-  const { tls } = config;
-  if (tls === undefined) return config;
-  const { credentialsOf } = await import("../tcp/_credentials.ts");
-  return { ...config, tls: { ...tls, ...credentialsOf(tls, "serve") } };
-}
-
 /** The same for the particulars of TLS. */
 export function refuseTls(
   config: ServeConfig,
@@ -51,6 +43,28 @@ export function refuseTls(
     const value = (config.tls as Record<string, unknown> | undefined)?.[name];
     if (value !== undefined) throw refusal(`serve with tls.${name}`, runtime);
   }
+}
+
+/** With certificates that the runtimes' own servers read alike. */
+async function withCleanTls(config: ServeConfig): Promise<ServeConfig> {
+  const { tls } = config;
+  if (tls === undefined) return config;
+  const { credentialsOf } = await import("../tcp/_credentials.ts");
+  return { ...config, tls: { ...tls, ...credentialsOf(tls, "serve") } };
+}
+
+/**
+ * Makes a server with certificates that the runtimes read alike, and in the
+ * place of one that died on the same path.
+ */
+export async function listenNative(
+  config: ServeConfig,
+  make: (config: ServeConfig) => HttpServer,
+): Promise<HttpServer> {
+  const clean = await withCleanTls(config);
+  if (clean.path === undefined) return make(clean);
+  const { replacingStale } = await import("../tcp/_node_stale.ts");
+  return await replacingStale(clean.path, () => make(clean));
 }
 
 /** What the native engines have in common. */
